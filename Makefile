@@ -1,0 +1,42 @@
+# What people run. Each recipe is short; the work stands in scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap build images test soak bench demo fmt proto-baseline advisories clean
+
+ARGS ?=
+COUNT ?= 20
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+bootstrap: ## install what is missing (Debian, Ubuntu)
+	@scripts/bootstrap
+
+demo: bootstrap ## launch a node on a leased machine and watch it; ARGS=--exit ends when it follows the chain
+	@scripts/demo $(ARGS)
+
+test: ## everything that must pass before a merge; ARGS go to nextest
+	@scripts/test $(ARGS)
+
+soak: bootstrap ## the same tests COUNT times, with many random cases
+	@PROPTEST_CASES=10000 scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
+
+bench: build images ## a table, and a JSON object a line in target/bench.jsonl
+	@scripts/bench $(ARGS)
+
+build: bootstrap ## the executables, optimised, in target/release
+	@. scripts/env && cargo build --locked --release -p berth -p berth-agent
+
+images: bootstrap ## the images that tests and the demo deploy
+	@scripts/images
+
+fmt: bootstrap ## format Rust and proto files
+	@. scripts/env && cargo fmt --all && buf format --write proto
+
+proto-baseline: bootstrap ## accept today's API as what later changes must not break
+	@. scripts/env && buf build proto --exclude-source-info -o proto/baseline.binpb
+
+advisories: bootstrap ## known vulnerabilities among the dependencies (needs the network)
+	@. scripts/env && cargo deny check advisories
+
+clean: ## remove target/; the tools stay in their cache
+	cargo clean
