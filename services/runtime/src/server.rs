@@ -1,0 +1,142 @@
+//! The listener of a service: TLS, who may call what, health, reflection,
+//! limits, and an end within seconds.
+
+use crate::auth::AuthLayer;
+use crate::identity::{Identity, Trust};
+use crate::telemetry::RpcLayer;
+use berth_core::{Error, Result};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+/// Longest handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long open calls get once the end has begun.
+const GRACE: Duration = Duration::from_secs(5);
+/// Most connections in their handshake at once.
+const HANDSHAKES: usize = 512;
+/// Largest message that a service takes.
+pub const MAX_MESSAGE: usize = 4 << 20;
+
+/// Binds an address.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] naming the address that cannot be bound.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Error::unavailable(format!("cannot listen on {address}: {error}")))
+}
+
+/// The routes that every service has besides its own: health and reflection.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when the descriptors cannot be read.
+pub fn routes() -> Result<Routes> {
+    let (_, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(berth_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(Error::internal)?;
+    Ok(Routes::new(health).add_service(reflection))
+}
+
+/// Serves until `stop`. Callers are checked by [`AuthLayer`] unless the
+/// listener is public.
+pub async fn serve(
+    listener: TcpListener,
+    identity: Identity,
+    trust: Trust,
+    routes: Routes,
+    stop: CancellationToken,
+) {
+    let (sender, receiver) = mpsc::channel(HANDSHAKES);
+    let accept = accept(listener, identity, trust, sender, stop.clone());
+    let mut builder = Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .concurrency_limit_per_connection(256)
+        .layer(RpcLayer);
+    let incoming = ReceiverStream::new(receiver);
+    let end = stop.clone().cancelled_owned();
+    let served = async {
+        let result = if trust == Trust::Public {
+            builder
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(incoming, end)
+                .await
+        } else {
+            builder
+                .layer(AuthLayer)
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(incoming, end)
+                .await
+        };
+        if let Err(error) = result {
+            tracing::error!(error = berth_core::report(&error), "listener failed");
+        }
+    };
+    let deadline = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ((), ()) = async { tokio::join!(accept, served) } => {}
+        () = deadline => tracing::debug!("calls were still open; closing them"),
+    }
+}
+
+type Accepted = std::io::Result<TlsStream<TcpStream>>;
+
+async fn accept(
+    listener: TcpListener,
+    identity: Identity,
+    trust: Trust,
+    sender: mpsc::Sender<Accepted>,
+    stop: CancellationToken,
+) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
+            accepted = listener.accept(), if handshakes.len() < HANDSHAKES => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of files, most likely: wait for some to close.
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(config) = identity.server(trust) else {
+            continue;
+        };
+        let sender = sender.clone();
+        handshakes.spawn(async move {
+            // Without it a small answer waits 40 ms for an acknowledgement.
+            stream.set_nodelay(true).ok();
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            match tokio::time::timeout(HANDSHAKE, handshake).await {
+                Ok(Ok(stream)) => {
+                    sender.send(Ok(stream)).await.ok();
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "handshake refused"),
+                Err(_) => tracing::debug!(%peer, "handshake took too long"),
+            }
+        });
+    }
+}

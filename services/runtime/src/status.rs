@@ -1,0 +1,165 @@
+//! The one place where an [`Error`] becomes a gRPC status, and back.
+
+use berth_core::{Error, Resource, Violation, report};
+use tonic::{Code, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Names our errors in `ErrorInfo`, so that programs never parse messages.
+pub const DOMAIN: &str = "berth.dev";
+
+/// A handler's result as tonic wants it.
+///
+/// # Errors
+///
+/// The status of the error.
+pub fn reply<T>(result: berth_core::Result<T>) -> Result<Response<T>, Status> {
+    result
+        .map(Response::new)
+        .map_err(|error| from_error(&error))
+}
+
+/// Converts, and for faults of ours logs the whole chain of causes once.
+#[must_use]
+pub fn from_error(error: &Error) -> Status {
+    let (code, reason) = classify(error);
+    log(error, reason);
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, []);
+    if let Error::Invalid { violations, .. } = error {
+        for violation in violations {
+            details.add_bad_request_violation(&violation.field, &violation.problem);
+        }
+    }
+    Status::with_error_details(code, error.to_string(), details)
+}
+
+/// The code and the stable reason of an error.
+#[must_use]
+pub fn classify(error: &Error) -> (Code, &'static str) {
+    match error {
+        Error::Invalid { reason, .. } => (Code::InvalidArgument, reason),
+        Error::Unauthenticated { reason, .. } => (Code::Unauthenticated, reason),
+        Error::Forbidden { reason, .. } => (Code::PermissionDenied, reason),
+        Error::NotFound { .. } => (Code::NotFound, "NOT_FOUND"),
+        Error::Exists { .. } => (Code::AlreadyExists, "NAME_TAKEN"),
+        Error::Precondition { reason, .. } => (Code::FailedPrecondition, reason),
+        Error::Conflict { .. } => (Code::Aborted, "STALE_ETAG"),
+        Error::Fenced { .. } => (Code::FailedPrecondition, "FENCED"),
+        Error::Exhausted { reason, .. } => (Code::ResourceExhausted, reason),
+        Error::Unavailable(_) => (Code::Unavailable, "DEPENDENCY_DOWN"),
+        Error::Internal(_) => (Code::Internal, "INTERNAL"),
+    }
+}
+
+fn log(error: &Error, reason: &str) {
+    match error {
+        Error::Fenced { .. } | Error::Unavailable(_) | Error::Internal(_) => {
+            tracing::error!(reason, error = report(error), "request failed");
+        }
+        Error::Forbidden { .. } | Error::Precondition { .. } | Error::Exhausted { .. } => {
+            tracing::info!(reason, error = %error, "request refused");
+        }
+        Error::Invalid { .. }
+        | Error::Unauthenticated { .. }
+        | Error::NotFound { .. }
+        | Error::Exists { .. }
+        | Error::Conflict { .. } => tracing::debug!(reason, error = %error, "request refused"),
+    }
+}
+
+/// What another service's answer means to us: what the caller of ours must
+/// know passes through with its message, the rest is a dependency that failed.
+#[must_use]
+pub fn to_error(status: &Status) -> Error {
+    let message = status.message().to_owned();
+    match status.code() {
+        Code::InvalidArgument => Error::Invalid {
+            reason: "INVALID_FIELD",
+            violations: status
+                .get_details_bad_request()
+                .map(|details| details.field_violations)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|violation| Violation {
+                    field: violation.field,
+                    problem: violation.description,
+                })
+                .collect(),
+        },
+        Code::NotFound => Error::NotFound {
+            resource: named_resource(&message),
+            id: message.split('`').nth(1).unwrap_or_default().to_owned(),
+        },
+        Code::FailedPrecondition => Error::precondition("DEPENDENCY_STATE", message),
+        Code::ResourceExhausted => {
+            let reason = status.get_details_error_info().map(|info| info.reason);
+            match reason.as_deref() {
+                Some("INSUFFICIENT_FUNDS") => Error::exhausted("INSUFFICIENT_FUNDS", message),
+                _ => Error::exhausted("NO_CAPACITY", message),
+            }
+        }
+        Code::Aborted => Error::Conflict {
+            resource: named_resource(&message),
+        },
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => Error::unavailable(status.clone()),
+    }
+}
+
+fn named_resource(message: &str) -> Resource {
+    let kinds = [
+        Resource::Account,
+        Resource::Supplier,
+        Resource::Machine,
+        Resource::Offer,
+        Resource::Lease,
+        Resource::Chain,
+        Resource::Placement,
+    ];
+    kinds
+        .into_iter()
+        .find(|kind| message.starts_with(&kind.to_string()))
+        .unwrap_or(Resource::Node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_logged_but_not_sent() {
+        let error = Error::internal("password authentication failed");
+        let status = from_error(&error);
+        assert_eq!(status.code(), Code::Internal);
+        assert_eq!(status.message(), "internal error");
+        assert!(report(&error).contains("password"));
+    }
+
+    #[test]
+    fn callers_get_a_stable_reason_and_every_field() {
+        let status = from_error(&Error::invalid("spec.term", "too long"));
+        assert_eq!(
+            status.get_details_error_info().unwrap().reason,
+            "INVALID_FIELD"
+        );
+        let fields = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(fields[0].field, "spec.term");
+    }
+
+    #[test]
+    fn what_another_service_refuses_passes_through() {
+        let sent = from_error(&Error::not_found(Resource::Lease, "lease-1"));
+        let back = to_error(&sent);
+        assert_eq!(back.to_string(), "lease `lease-1` not found");
+    }
+}

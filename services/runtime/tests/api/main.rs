@@ -1,0 +1,14 @@
+//! What the services share, against a real database and over real TLS.
+
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+#[path = "../support/authority.rs"]
+mod authority;
+mod callers;
+#[path = "../support/eventually.rs"]
+mod eventually;
+mod identity;
+mod once;
+mod paused;
+mod steps;
+mod worker;
