@@ -1,0 +1,117 @@
+//! What each role is allowed and refused.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+
+const ROLES: [&str; 5] = [
+    "gateway",
+    "inventory",
+    "leasing",
+    "monitoring",
+    "provisioning",
+];
+
+/// One request a line: who is allowed to make it (all others are refused), the
+/// request, its body where it has one. In order: later lines meet what earlier
+/// ones stored.
+const TABLE: &str = r#"
+all          | GET auth/token/lookup-self
+all          | POST auth/token/renew-self
+all          | GET PREFIX-pki-services/issuers?list=true
+all          | GET PREFIX-pki-placements/issuers?list=true
+gateway      | POST PREFIX-pki-services/sign/gateway
+inventory    | POST PREFIX-pki-services/sign/inventory
+leasing      | POST PREFIX-pki-services/sign/leasing
+monitoring   | POST PREFIX-pki-services/sign/monitoring
+provisioning | POST PREFIX-pki-services/sign/provisioning
+provisioning | POST PREFIX-pki-placements/sign/placement
+provisioning | POST PREFIX-ssh/sign/machine
+provisioning | GET PREFIX-ssh/config/ca
+provisioning | POST PREFIX/data/nodes/n1/p2p | {"data": {"k": "v"}, "options": {"cas": 0}}
+provisioning | GET PREFIX/data/nodes/n1/p2p
+provisioning | GET PREFIX/metadata/nodes/n1?list=true
+nobody       | POST PREFIX/data/nodes/n1/p2p | {"data": {"k": "w"}, "options": {"cas": 1}}
+nobody       | PATCH PREFIX/data/nodes/n1/p2p | {"data": {"k": "w"}}
+provisioning | DELETE PREFIX/metadata/nodes/n1/p2p
+nobody       | POST PREFIX/data/elsewhere | {"data": {"k": "v"}, "options": {"cas": 0}}
+nobody       | GET PREFIX/data/elsewhere
+nobody       | GET PREFIX/metadata/?list=true
+nobody       | POST PREFIX/config | {"cas_required": false}
+nobody       | POST PREFIX-pki-services/issue/provisioning
+nobody       | POST PREFIX-pki-placements/issue/placement
+nobody       | POST PREFIX-pki-services/sign-verbatim
+nobody       | POST PREFIX-pki-services/roles/provisioning | {"allow_any_name": true}
+nobody       | POST PREFIX-pki-services/root/rotate/internal
+nobody       | POST PREFIX-pki-services/root/sign-intermediate
+nobody       | POST PREFIX-ssh/roles/machine
+nobody       | DELETE PREFIX-ssh/config/ca
+nobody       | POST auth/PREFIX-approle/role/provisioning/secret-id
+nobody       | POST auth/PREFIX-approle/role/gateway | {"token_policies": ["root"]}
+nobody       | POST auth/token/create
+nobody       | POST sys/policies/acl/PREFIX-gateway | {"policy": ""}
+nobody       | GET sys/mounts
+nobody       | POST sys/mounts/mine | {"type": "kv"}
+nobody       | GET sys/audit
+nobody       | POST sys/seal
+nobody       | GET cubbyhole/x
+"#;
+
+/// Allowed role, method, path, body.
+fn rows() -> impl Iterator<Item = (&'static str, &'static str, &'static str, Value)> {
+    TABLE.trim().lines().map(|line| {
+        let mut columns = line.split(" | ").map(str::trim);
+        let allowed = columns.next().unwrap();
+        let (method, path) = columns.next().unwrap().split_once(' ').unwrap();
+        let body = columns
+            .next()
+            .map_or(json!({}), |body| serde_json::from_str(body).unwrap());
+        (allowed, method, path, body)
+    })
+}
+
+#[tokio::test]
+async fn each_role_is_allowed_its_own_work_and_refused_everything_else() {
+    let server = Server::start().await;
+    let mut wrong = String::new();
+    for role in ROLES {
+        let token = server.token(role).await;
+        for (allowed, method, path, body) in rows() {
+            let (status, answer) = server.send(&token, method, path, &body).await;
+            if (status != 403) != (allowed == "all" || allowed == role) {
+                writeln!(wrong, "{role}: {method} {path}: {status} {answer}").unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[tokio::test]
+async fn a_role_cannot_take_another_name() {
+    let server = Server::start().await;
+    let vault = server.vault("leasing").await;
+    let refused = vault
+        .issue_service_certificate("gateway")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, berth_secrets::Error::Denied { .. }),
+        "{refused}"
+    );
+    let request = crate::identities::request(|_| {});
+    let token = server.token("leasing").await;
+    for subject in [
+        json!({ "csr": request, "uri_sans": "berth://service/gateway" }),
+        json!({ "csr": request, "uri_sans": "berth://service/leasing,berth://service/gateway" }),
+        json!({ "csr": request, "uri_sans": "berth://placement/n/p/1" }),
+        json!({ "csr": request, "alt_names": "gateway" }),
+        json!({ "csr": request, "common_name": "gateway" }),
+    ] {
+        let (status, answer) = server
+            .send(&token, "POST", "PREFIX-pki-services/sign/leasing", &subject)
+            .await;
+        assert_eq!(status, 400, "{subject}: {answer}");
+    }
+}
