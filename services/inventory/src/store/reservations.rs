@@ -1,0 +1,245 @@
+//! Queries on `reservation`: which machine a lease got.
+//!
+//! Both claims are one statement: it finds the machine, skips what others are
+//! about to take, marks it and notes the reservation, or does nothing at all.
+
+use super::offers::money;
+use crate::domain::{Requirements, Wish};
+use berth_core::{Currency, Error, LeaseId, MachineId, Money, OfferId, Resource, Result};
+use berth_runtime::pg;
+use chrono::TimeDelta;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
+use sqlx::{PgConnection, PgPool, Postgres};
+
+/// What a lease got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The machine.
+    pub machine_id: MachineId,
+    /// The offer it was taken under.
+    pub offer_id: OfferId,
+    /// The price of an hour.
+    pub price: Money,
+    /// Longest term that the offer allows.
+    pub max_term: Option<TimeDelta>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    machine_id: Option<MachineId>,
+    offer_id: Option<OfferId>,
+    currency: Option<String>,
+    price_micros: Option<i64>,
+    max_seconds: Option<i64>,
+    released: bool,
+}
+
+impl Row {
+    /// The reservation, unless it is over.
+    fn reservation(self, lease: LeaseId) -> Result<Reservation> {
+        let over = || {
+            Error::precondition(
+                "LEASE_OVER",
+                format!("{lease} gave its machine back; make a new lease"),
+            )
+        };
+        if self.released {
+            return Err(over());
+        }
+        Ok(Reservation {
+            machine_id: self.machine_id.ok_or_else(over)?,
+            offer_id: self.offer_id.ok_or_else(over)?,
+            price: money(
+                self.currency.as_deref().unwrap_or_default(),
+                self.price_micros.unwrap_or_default(),
+            )?,
+            max_term: self.max_seconds.map(TimeDelta::seconds),
+        })
+    }
+}
+
+/// Reserves a machine for a lease; a lease that has one gets the same again.
+///
+/// # Errors
+///
+/// [`Error::Exhausted`] when no free machine fits, [`Error::NotFound`] for an
+/// offer that does not exist, [`Error::Precondition`] for one that cannot be
+/// taken and for a lease that released its machine.
+pub async fn reserve(
+    db: &PgPool,
+    lease: LeaseId,
+    wish: &Wish,
+    term: TimeDelta,
+) -> Result<Reservation> {
+    let mut conn = db.acquire().await.map_err(pg::error)?;
+    if let Some(row) = find(&mut conn, lease).await? {
+        return row.reservation(lease);
+    }
+    let claimed = match wish {
+        Wish::Offer(offer) => claim_offer(&mut conn, lease, *offer, term).await,
+        Wish::Cheapest {
+            requirements,
+            max_price,
+        } => claim_cheapest(&mut conn, lease, requirements, *max_price, term).await,
+    };
+    match claimed {
+        Ok(Some(row)) => row.reservation(lease),
+        Ok(None) => Err(Error::exhausted("NO_CAPACITY", "no free machine fits")),
+        // The same lease at the same time; the other call was first.
+        Err(error)
+            if pg::violates(&error, "reservation_lease")
+                || pg::violates(&error, "machine_lease") =>
+        {
+            find(&mut conn, lease)
+                .await?
+                .ok_or(Error::Conflict {
+                    resource: Resource::Lease,
+                })?
+                .reservation(lease)
+        }
+        Err(error) => Err(pg::error(error)),
+    }
+}
+
+async fn find(conn: &mut PgConnection, lease: LeaseId) -> Result<Option<Row>> {
+    sqlx::query_as("select * from reservation where lease_id = $1")
+        .bind(lease)
+        .fetch_optional(conn)
+        .await
+        .map_err(pg::error)
+}
+
+async fn claim_offer(
+    conn: &mut PgConnection,
+    lease: LeaseId,
+    offer: OfferId,
+    term: TimeDelta,
+) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as(
+        "with claimed as (
+             update machine set state = 'reserved', lease_id = $1, version = version + 1
+             where id = (
+                 select id from machine
+                 where ask_offer_id = $2 and state = 'available'
+                   and (ask_min_seconds is null or ask_min_seconds <= $3)
+                   and (ask_max_seconds is null or ask_max_seconds >= $3)
+                 for update)
+             returning *)
+         insert into reservation (lease_id, machine_id, offer_id, currency, price_micros,
+                                  max_seconds)
+         select $1, id, ask_offer_id, ask_currency, ask_micros, ask_max_seconds from claimed
+         returning *",
+    )
+    .bind(lease)
+    .bind(offer)
+    .bind(term.num_seconds())
+    .fetch_optional(conn)
+    .await
+}
+
+/// The free machine that fits and costs least; its parameters are bound by
+/// [`fitting`]. Served by the indexes `machine_free` and `machine_free_gpu`.
+macro_rules! cheapest_that_fits {
+    ($columns:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            " from machine
+             where state = 'available' and ask_offer_id is not null
+               and ask_currency = $1 and ask_micros <= $2
+               and (ask_min_seconds is null or ask_min_seconds <= $3)
+               and (ask_max_seconds is null or ask_max_seconds >= $3)
+               and cpu_cores >= $4 and memory_bytes >= $5 and disk_bytes >= $6
+               and read_iops >= $7 and write_iops >= $8 and gpu_count >= $9
+               and ($10 = 0 or gpu_memory >= $10)
+               and (cardinality($11::bigint[]) = 0 or gpu_driver >= $11)
+               and not (smt and $12) and cpu_flags @> $13
+             order by ask_micros, id"
+        )
+    };
+}
+
+fn fitting<'q, T>(
+    query: QueryAs<'q, Postgres, T, PgArguments>,
+    needs: &'q Requirements,
+    max_price: Money,
+    term: TimeDelta,
+) -> QueryAs<'q, Postgres, T, PgArguments> {
+    query
+        .bind(max_price.currency.to_string())
+        .bind(max_price.micros)
+        .bind(term.num_seconds())
+        .bind(needs.cpu_cores)
+        .bind(needs.memory_bytes)
+        .bind(needs.disk_bytes)
+        .bind(needs.read_iops)
+        .bind(needs.write_iops)
+        .bind(needs.gpu_count)
+        .bind(needs.gpu_memory)
+        .bind(&needs.gpu_driver)
+        .bind(needs.smt_off)
+        .bind(&needs.cpu_flags)
+}
+
+async fn claim_cheapest(
+    conn: &mut PgConnection,
+    lease: LeaseId,
+    needs: &Requirements,
+    max_price: Money,
+    term: TimeDelta,
+) -> Result<Option<Row>, sqlx::Error> {
+    let query = sqlx::query_as(concat!(
+        "with claimed as (
+             update machine set state = 'reserved', lease_id = $14, version = version + 1
+             where id = (",
+        cheapest_that_fits!("id"),
+        " for update skip locked limit 1)
+             returning *)
+         insert into reservation (lease_id, machine_id, offer_id, currency, price_micros,
+                                  max_seconds)
+         select $14, id, ask_offer_id, ask_currency, ask_micros, ask_max_seconds from claimed
+         returning *"
+    ));
+    fitting(query, needs, max_price, term)
+        .bind(lease)
+        .fetch_optional(conn)
+        .await
+}
+
+/// The lowest price at which a free machine fits.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn cheapest(
+    conn: &mut PgConnection,
+    needs: &Requirements,
+    currency: Currency,
+    term: TimeDelta,
+) -> Result<Option<Money>> {
+    let query = sqlx::query_as(concat!(cheapest_that_fits!("ask_micros"), " limit 1"));
+    let row: Option<(i64,)> = fitting(query, needs, Money::new(currency, i64::MAX), term)
+        .fetch_optional(conn)
+        .await
+        .map_err(pg::error)?;
+    Ok(row.map(|(micros,)| Money::new(currency, micros)))
+}
+
+/// Ends the reservation of a lease, for good: one that is still on its way is
+/// refused when it arrives.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn end(conn: &mut PgConnection, lease: LeaseId) -> Result<()> {
+    sqlx::query(
+        "insert into reservation (lease_id, released) values ($1, true)
+         on conflict on constraint reservation_lease do update set released = true",
+    )
+    .bind(lease)
+    .execute(conn)
+    .await
+    .map_err(pg::error)?;
+    Ok(())
+}
