@@ -1,0 +1,8 @@
+//! What leasing remembers. The only place in this service with SQL.
+
+pub mod leases;
+pub mod ledger;
+mod row;
+
+/// Applied at start-up and by every test.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/leasing");
