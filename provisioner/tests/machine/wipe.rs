@@ -1,0 +1,108 @@
+//! Wiping.
+
+use crate::harness::{deployment, placement, with_machine};
+use berth_provisioner::firewall::open_ports;
+use berth_provisioner::spec::{FileSpec, PlacementRef};
+
+/// What a machine has that a wipe must take away.
+const INVENTORY: &str = "docker ps -aq; docker volume ls -q; docker network ls -q \
+    --filter type=custom; docker images -aq; find /run/berth /var/lib/berth -mindepth 1; \
+    nft list table inet berth 2>/dev/null; true";
+
+#[test]
+fn a_wiped_machine_is_as_it_was() {
+    with_machine(async |world| {
+        let session = world.session().await;
+        assert_eq!(world.root(INVENTORY), "");
+        let (image, _) = world.layout();
+        let mut deployment = deployment(1, &image);
+        deployment.files = vec![FileSpec {
+            path: "/var/lib/berth/node-1/config/app.toml".to_owned(),
+            mode: 0o444,
+            uid: 0,
+            gid: 0,
+            contents: b"x = 1".to_vec(),
+        }];
+        let secret = FileSpec {
+            path: "/run/berth/placement-1/key".to_owned(),
+            ..deployment.files[0].clone()
+        };
+        let spec = deployment.containers[0].clone();
+        let build = async || {
+            world.deliver(&session, &deployment).await;
+            session
+                .put_files(&deployment.placement, std::slice::from_ref(&secret))
+                .await
+                .unwrap();
+            session
+                .ensure_container(&deployment.placement, &spec, &deployment.network)
+                .await
+                .unwrap();
+            session
+                .start(&deployment.placement, &spec.name)
+                .await
+                .unwrap();
+            let open = open_ports(&deployment);
+            session
+                .apply_firewall(&deployment.placement, &open)
+                .await
+                .unwrap();
+        };
+
+        build().await;
+        let report = session.wipe_machine().await.unwrap();
+        assert_eq!(report.containers, [spec.name.as_str()]);
+        assert_eq!(report.volumes, deployment.volumes);
+        assert_eq!(report.networks, [deployment.network.clone()]);
+        assert_eq!(report.images, [image.digest.as_str()]);
+        assert!(report.files >= 2);
+        assert_eq!(world.root(INVENTORY), "");
+        assert_eq!(session.wipe_machine().await.unwrap(), Default::default());
+
+        // One placement of two.
+        build().await;
+        let neighbour = PlacementRef {
+            node_id: "node-2".to_owned(),
+            placement_id: "placement-9".to_owned(),
+            fence: 1,
+        };
+        let theirs = FileSpec {
+            path: "/run/berth/placement-9/key".to_owned(),
+            ..secret.clone()
+        };
+        session.put_files(&neighbour, &[theirs]).await.unwrap();
+        let older = FileSpec {
+            path: "/run/berth/placement-0/key".to_owned(),
+            ..secret.clone()
+        };
+        session.put_files(&placement(0), &[older]).await.unwrap();
+        let report = session.wipe_placement(&deployment.placement).await.unwrap();
+        assert_eq!(world.root("ls /run/berth"), "placement-9\n");
+        assert_eq!(report.containers, [spec.name.as_str()]);
+        assert_eq!(report.images, [image.digest.as_str()]);
+        let left = session.observe(&deployment.placement).await.unwrap();
+        assert_eq!(left, Default::default());
+        assert_eq!(world.root("cat /run/berth/placement-9/key"), "x = 1");
+        session.wipe_placement(&deployment.placement).await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_not_ours_survives_a_wipe() {
+    with_machine(async |world| {
+        let session = world.session().await;
+        let (image, sources) = world.layout();
+        session
+            .ensure_image(&image, &sources, |_, _| ())
+            .await
+            .unwrap();
+        world.root(
+            "docker volume create theirs; docker network create theirs;
+             docker create --name theirs $(docker images -q) /bin/true",
+        );
+        let report = session.wipe_machine().await.unwrap();
+        assert_eq!(report, Default::default());
+        let theirs = world.root("docker ps -a --format '{{.Names}}'; docker volume ls -q");
+        assert_eq!(theirs, "theirs\ntheirs\n");
+    });
+}
