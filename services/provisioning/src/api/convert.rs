@@ -1,0 +1,239 @@
+//! Between messages and domain types. Nothing else in this service sees both.
+
+use super::pb;
+use crate::catalogue;
+use crate::domain::{
+    Chain, Component, Health, Node, NodeEvent, Placement, PlacementState, Role, Source, State,
+};
+use berth_core::{Error, Result, Violations};
+use berth_provisioner::chain::{self, ChainEntry};
+use berth_runtime::wire;
+use chrono::TimeDelta;
+
+/// Term of a lease when nobody names one.
+const TERM: TimeDelta = TimeDelta::hours(24);
+/// Shortest and longest term.
+const TERMS: (TimeDelta, TimeDelta) = (TimeDelta::minutes(1), TimeDelta::days(366));
+
+/// A chain and what its text says.
+pub(super) fn chain(chain: &Chain, entry: &ChainEntry) -> pb::Chain {
+    let mut notice = entry.obstacles();
+    if !entry.notice.is_empty() {
+        notice.push(entry.notice.clone());
+    }
+    pb::Chain {
+        id: chain.id.clone(),
+        etag: wire::etag(chain.version),
+        create_time: Some(wire::timestamp(chain.create_time)),
+        display_name: entry.display_name.clone(),
+        chain_id: entry.chain_id.clone(),
+        version: entry.version.clone(),
+        custody: custody(entry.custody).into(),
+        roles: entry
+            .roles()
+            .into_iter()
+            .map(|role| from_role(role).into())
+            .collect(),
+        launchable: entry.launchable().is_ok(),
+        notice: notice.join("; "),
+        images: entry.components.iter().map(image).collect(),
+        chain_toml: chain.chain_toml.clone(),
+    }
+}
+
+fn image(component: &chain::Component) -> pb::ChainImage {
+    pb::ChainImage {
+        component: component.name.clone(),
+        reference: format!("{}:{}", component.image.repository, component.image.tag),
+        digest: component.image.digest.clone().unwrap_or_default(),
+    }
+}
+
+fn custody(custody: chain::Custody) -> pb::Custody {
+    match custody {
+        chain::Custody::RemoteSigner => pb::Custody::RemoteSigner,
+        chain::Custody::ExternalState => pb::Custody::ExternalState,
+        chain::Custody::HandoffArtefact => pb::Custody::HandoffArtefact,
+        chain::Custody::RotateOnly => pb::Custody::RotateOnly,
+        chain::Custody::DelegatedHot => pb::Custody::DelegatedHot,
+    }
+}
+
+fn from_role(role: chain::Role) -> pb::Role {
+    match role {
+        chain::Role::Validator => pb::Role::Validator,
+        chain::Role::Full => pb::Role::Full,
+        chain::Role::Archive => pb::Role::Archive,
+        chain::Role::Sentry => pb::Role::Sentry,
+        chain::Role::Bridge => pb::Role::Bridge,
+        chain::Role::Prover => pb::Role::Prover,
+        chain::Role::Light => pb::Role::Light,
+    }
+}
+
+/// A role from the wire.
+pub(super) fn role(number: i32) -> Result<Role> {
+    match pb::Role::try_from(number) {
+        Ok(pb::Role::Validator) => Ok(Role::Validator),
+        Ok(pb::Role::Full) => Ok(Role::Full),
+        Ok(pb::Role::Archive) => Ok(Role::Archive),
+        Ok(pb::Role::Sentry) => Ok(Role::Sentry),
+        Ok(pb::Role::Bridge) => Ok(Role::Bridge),
+        Ok(pb::Role::Prover) => Ok(Role::Prover),
+        Ok(pb::Role::Light) => Ok(Role::Light),
+        Ok(pb::Role::Unspecified) => Err(Error::invalid("spec.role", "is required")),
+        Err(_) => Err(Error::invalid("spec.role", "is no role that is known here")),
+    }
+}
+
+/// Where the machine comes from and for how long, from the wire.
+pub(super) fn source(source: &pb::Source) -> Result<(Source, TimeDelta)> {
+    let field = |name: &str| format!("spec.source.{name}");
+    let given = [
+        !source.lease_id.is_empty(),
+        !source.offer_id.is_empty(),
+        source.max_price_per_hour.is_some(),
+    ];
+    if given.into_iter().filter(|given| *given).count() != 1 {
+        let problem = "name exactly one of `lease_id`, `offer_id` and `max_price_per_hour`";
+        return Err(Error::invalid("spec.source", problem));
+    }
+    let mut wrong = Violations::default();
+    let parsed = if let Some(price) = &source.max_price_per_hour {
+        wire::positive_money(&field("max_price_per_hour"), price).map(Source::Price)
+    } else if source.offer_id.is_empty() {
+        wire::parse(&field("lease_id"), &source.lease_id).map(Source::Lease)
+    } else {
+        wire::parse(&field("offer_id"), &source.offer_id).map(Source::Offer)
+    };
+    let parsed = wrong.absorb(parsed)?;
+    let term = match source.term {
+        None => Some(TERM),
+        Some(_) if !source.lease_id.is_empty() => {
+            wrong.add(
+                field("term"),
+                "a lease has its own term; extend the lease instead",
+            );
+            None
+        }
+        Some(term) => wrong.absorb(wire::span(&field("term"), term, TERMS.0, TERMS.1))?,
+    };
+    wrong.finish(parsed.zip(term))
+}
+
+/// A node and where it is.
+pub(super) fn node(node: &Node, placement: Option<&Placement>) -> pb::Node {
+    pb::Node {
+        id: node.id.to_string(),
+        etag: wire::etag(node.version),
+        create_time: Some(wire::timestamp(node.create_time)),
+        name: node.name.to_string(),
+        spec: Some(pb::NodeSpec {
+            chain: node.chain_id.clone(),
+            role: from_role(catalogue::role(node.role)).into(),
+            source: Some(from_source(node)),
+            settings: node.settings.clone(),
+        }),
+        status: Some(pb::NodeStatus {
+            state: pb::node_status::State::from(node.state).into(),
+            status_reason: node.status_reason.clone(),
+            health: pb::node_status::Health::from(node.health).into(),
+            health_reason: node.health_reason.clone(),
+            placement: placement.map(pb::Placement::from),
+            components: node.components.iter().map(pb::Component::from).collect(),
+            lease_id: node.lease_id.map(|id| id.to_string()).unwrap_or_default(),
+        }),
+        reconciling: node.state.is_reconciling(),
+    }
+}
+
+fn from_source(node: &Node) -> pb::Source {
+    let term = Some(wire::duration(TimeDelta::seconds(node.term_seconds)));
+    match node.source {
+        Source::Lease(lease) => pb::Source {
+            lease_id: lease.to_string(),
+            ..pb::Source::default()
+        },
+        Source::Offer(offer) => pb::Source {
+            offer_id: offer.to_string(),
+            term,
+            ..pb::Source::default()
+        },
+        Source::Price(price) => pb::Source {
+            max_price_per_hour: Some(wire::money(price)),
+            term,
+            ..pb::Source::default()
+        },
+    }
+}
+
+impl From<State> for pb::node_status::State {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Placing => Self::Placing,
+            State::Launching => Self::Launching,
+            State::Running => Self::Running,
+            State::Degraded => Self::Degraded,
+            State::Stopping => Self::Stopping,
+            State::Stopped => Self::Stopped,
+            State::Retiring => Self::Retiring,
+            State::Retired => Self::Retired,
+            State::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<Health> for pb::node_status::Health {
+    fn from(health: Health) -> Self {
+        match health {
+            Health::Unknown => Self::Unknown,
+            Health::Healthy => Self::Healthy,
+            Health::Syncing => Self::Syncing,
+            Health::Degraded => Self::Degraded,
+            Health::Down => Self::Down,
+        }
+    }
+}
+
+impl From<&Placement> for pb::Placement {
+    fn from(placement: &Placement) -> Self {
+        use pb::placement::State;
+        Self {
+            id: placement.id.to_string(),
+            machine_id: placement.machine_id.to_string(),
+            fence: placement.fence.get(),
+            state: match placement.state {
+                PlacementState::Current => State::Current,
+                PlacementState::Fenced => State::Fenced,
+                PlacementState::Wiped => State::Wiped,
+                PlacementState::Abandoned => State::Abandoned,
+            }
+            .into(),
+        }
+    }
+}
+
+impl From<&Component> for pb::Component {
+    fn from(component: &Component) -> Self {
+        Self {
+            name: component.name.clone(),
+            state: component.state.clone(),
+            image_digest: component.image_digest.clone(),
+            restarts: component.restarts,
+        }
+    }
+}
+
+impl From<NodeEvent> for pb::NodeEvent {
+    fn from(event: NodeEvent) -> Self {
+        Self {
+            sequence: event.sequence,
+            create_time: Some(wire::timestamp(event.create_time)),
+            step: event.step,
+            message: event.message,
+            percent: event.percent,
+            state: pb::node_status::State::from(event.state).into(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The log of a container, read through the machine's SSH session.
+
+use super::{Api, nodes, pb};
+use crate::reconcile::{site_error, target};
+use crate::{catalogue, store};
+use berth_core::{Error, Result};
+use berth_provisioner::docker::LogQuery;
+use berth_provisioner::spec::PlacementRef;
+use berth_runtime::{auth, pg};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use tonic::Request;
+
+/// Lines when the caller names no number.
+const DEFAULT_TAIL: u32 = 100;
+/// Most lines of the past.
+const MAX_TAIL: u32 = 10_000;
+/// Longest line in bytes.
+const MAX_LINE: usize = 16 << 10;
+
+pub(super) async fn stream(
+    api: &Api,
+    request: Request<pb::StreamNodeLogsRequest>,
+) -> Result<BoxStream<'static, Result<pb::StreamNodeLogsResponse>>> {
+    let account = auth::account(&request)?;
+    let request = request.into_inner();
+    let tail = match u32::try_from(request.tail) {
+        Ok(0) => DEFAULT_TAIL,
+        Ok(tail) => tail.min(MAX_TAIL),
+        Err(_) => return Err(Error::invalid("tail", "must not be negative")),
+    };
+    let mut conn = api.db.acquire().await.map_err(pg::error)?;
+    let node = nodes::find(&mut conn, account, &request.node_id).await?;
+    let Some(placement) = store::placements::current(&mut conn, node.id).await? else {
+        let why = format!("node `{}` is on no machine", node.name);
+        return Err(Error::precondition("NODE_STATE", why));
+    };
+    let component = if request.component.is_empty() {
+        let chain = store::chains::revision(&mut conn, &node.chain_id, node.chain_revision).await?;
+        let entry = catalogue::entry(&chain)?;
+        let first = entry.components_of(catalogue::role(node.role)).next();
+        first
+            .map(|component| component.name.clone())
+            .unwrap_or_default()
+    } else {
+        request.component
+    };
+    drop(conn);
+
+    let at = target(&api.others.machine(placement.machine_id).await?)?;
+    let whose = PlacementRef {
+        node_id: node.id.to_string(),
+        placement_id: placement.id.to_string(),
+        fence: placement.fence.get(),
+    };
+    let seen = api.site.observe(&at, &whose).await.map_err(site_error)?;
+    let found = seen.containers.iter().find(|c| c.component == component);
+    let Some(container) = found else {
+        let why = format!(
+            "node `{}` has no container `{component}` on its machine",
+            node.name
+        );
+        return Err(Error::precondition("NO_CONTAINER", why));
+    };
+    let query = LogQuery {
+        tail,
+        follow: request.follow,
+        max_line: MAX_LINE,
+    };
+    let lines = api.site.logs(&at, &container.name, query).await;
+    let lines = lines.map_err(site_error)?.map(move |line| {
+        let line = line.map_err(site_error)?;
+        Ok(pb::StreamNodeLogsResponse {
+            component: component.clone(),
+            line: shortened(line.text),
+        })
+    });
+    Ok(lines.take_until(api.stop.clone().cancelled_owned()).boxed())
+}
+
+/// A byte that is no UTF-8 became a character of three.
+fn shortened(mut line: String) -> String {
+    let mut end = line.len().min(MAX_LINE);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.truncate(end);
+    line
+}

@@ -1,0 +1,16 @@
+//! What provisioning decides, as values: no database, no machine, no clock.
+
+mod chain;
+mod life;
+mod node;
+mod placement;
+pub mod plan;
+mod share;
+mod verdict;
+
+pub use chain::{Chain, ChainFiles};
+pub use life::{Event, State, Transition};
+pub use node::{Component, Health, NewNode, Node, NodeEvent, Role, Source, Step};
+pub use placement::{Placement, PlacementEvent, PlacementState};
+pub use share::{Capacity, Share};
+pub use verdict::{Signals, Verdict, verdict};

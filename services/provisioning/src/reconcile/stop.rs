@@ -1,0 +1,54 @@
+//! STOPPING and STOPPED: the containers stand still, and the data stays.
+
+use super::job::Job;
+use super::run::{components, expect};
+use super::{Action, Halt, deploy};
+use crate::domain::{Event, Health, Step};
+use crate::store;
+use berth_core::Result;
+use berth_provisioner::docker::ContainerState;
+use berth_runtime::reconcile::Outcome;
+use std::time::Duration;
+
+/// How often to look whether the lease of a stopped node lasts.
+const REST: Duration = Duration::from_secs(15);
+
+/// One step of STOPPING.
+pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
+    let Some(here) = job.here().await? else {
+        return Ok(Outcome::Done);
+    };
+    // Monitoring first, or it would take what it is about to see for a fault.
+    expect(job, &here, false).await?;
+    let deployment = deploy::rendered(job, &here).await?;
+    let (site, at) = (&job.context.site, &here.target);
+    let seen = site.observe(at, &deployment.placement).await?;
+    for container in seen.containers.iter().rev() {
+        if matches!(
+            container.state,
+            ContainerState::Running | ContainerState::Restarting
+        ) {
+            let name = &container.name;
+            job.note(Step::new("containers", format!("stopping {name}")))
+                .await?;
+            let patience = deploy::patience(&deployment, name);
+            site.act(at, &deployment, Action::Stop(name, patience))
+                .await?;
+        }
+    }
+    let seen = components(&site.observe(at, &deployment.placement).await?);
+    job.commit(async |txn| {
+        store::nodes::set_signals(txn, job.node.id, Health::Unknown, "stopped", &seen).await?;
+        store::nodes::apply(txn, &job.node, Event::Halt, "").await
+    })
+    .await?;
+    Ok(Outcome::Again)
+}
+
+/// One step of STOPPED.
+pub(super) async fn rest(job: &Job<'_>) -> Result<Outcome, Halt> {
+    Ok(match job.here().await? {
+        Some(_) => Outcome::wait("", REST),
+        None => Outcome::Done,
+    })
+}

@@ -1,0 +1,13 @@
+//! What provisioning remembers. The only place in this service with SQL.
+//!
+//! Functions that take no account serve reconcilers and placements, which act
+//! for the node itself and not for a caller.
+
+pub mod chains;
+pub mod events;
+pub mod nodes;
+pub mod placements;
+pub mod work;
+
+/// Applied at start-up and by every test.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/provisioning");

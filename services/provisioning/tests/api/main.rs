@@ -1,0 +1,20 @@
+//! Provisioning through its API and its reconcilers, against real Postgres and
+//! a real OpenBao. Machines and the other services are scripted here, and say so.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that panics is a test that fails"
+)]
+
+mod chains;
+mod fence;
+mod launch;
+mod nodes;
+mod outside;
+mod placements;
+mod site;
+mod support;
+mod watch;
+mod work;

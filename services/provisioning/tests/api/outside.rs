@@ -1,0 +1,336 @@
+//! Leasing, inventory and monitoring, scripted: they answer over real gRPC what
+//! a test wrote down, and remember what they were told.
+
+use berth_core::{LeaseId, MachineId};
+use berth_proto::inventory::v1 as inventory;
+use berth_proto::inventory::v1::fleet_service_server::{FleetService, FleetServiceServer};
+use berth_proto::leasing::v1 as leasing;
+use berth_proto::leasing::v1::lease_status::{CloseReason, State as LeaseState};
+use berth_proto::leasing::v1::leasing_service_server::{LeasingService, LeasingServiceServer};
+use berth_proto::monitoring::v1 as monitoring;
+use berth_proto::monitoring::v1::health::State as HealthState;
+use berth_proto::monitoring::v1::monitoring_service_server::{
+    MonitoringService, MonitoringServiceServer,
+};
+use berth_proto::monitoring::v1::target_service_server::{TargetService, TargetServiceServer};
+use futures::stream::BoxStream;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// What the others know and were told.
+pub(crate) struct Known {
+    pub(crate) machine: inventory::Machine,
+    /// Leases by the request that made them.
+    pub(crate) leases: BTreeMap<String, leasing::Lease>,
+    /// The state that a new lease has.
+    pub(crate) new_lease: LeaseState,
+    /// Instead of a new lease.
+    pub(crate) refuse: Option<Status>,
+    pub(crate) work: Vec<inventory::MachineWork>,
+    pub(crate) verified: Vec<inventory::RecordVerificationRequest>,
+    pub(crate) wiped: Vec<inventory::RecordWipeRequest>,
+    pub(crate) problems: Vec<String>,
+    pub(crate) target: Option<monitoring::PutTargetRequest>,
+    pub(crate) health: HealthState,
+    pub(crate) ended: Vec<String>,
+}
+
+/// The other services.
+#[derive(Clone)]
+pub(crate) struct World(Arc<Mutex<Known>>);
+
+impl World {
+    pub(crate) fn new(machine: MachineId) -> Self {
+        Self(Arc::new(Mutex::new(Known {
+            machine: inventory::Machine {
+                id: machine.to_string(),
+                name: "scripted".to_owned(),
+                spec: Some(inventory::MachineSpec {
+                    address: "192.0.2.7:22".to_owned(),
+                    host_key: crate::site::HOST_KEY.to_owned(),
+                    ..inventory::MachineSpec::default()
+                }),
+                status: Some(inventory::MachineStatus {
+                    facts: Some(inventory::Facts {
+                        cpu_cores: 4,
+                        memory_bytes: 8 << 30,
+                        ..inventory::Facts::default()
+                    }),
+                    ..inventory::MachineStatus::default()
+                }),
+                ..inventory::Machine::default()
+            },
+            leases: BTreeMap::new(),
+            new_lease: LeaseState::Active,
+            refuse: None,
+            work: Vec::new(),
+            verified: Vec::new(),
+            wiped: Vec::new(),
+            problems: Vec::new(),
+            target: None,
+            health: HealthState::Healthy,
+            ended: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap()
+    }
+
+    /// A lease of an account's own.
+    pub(crate) fn add_lease(&self, state: LeaseState) -> LeaseId {
+        let id = LeaseId::generate();
+        let mut known = self.known();
+        let lease = lease(&known, id, state);
+        known.leases.insert(id.to_string(), lease);
+        id
+    }
+
+    /// Ends all leases.
+    pub(crate) fn end_leases(&self, reason: CloseReason) {
+        for lease in self.known().leases.values_mut() {
+            let status = lease.status.as_mut().unwrap();
+            status.set_state(LeaseState::Closed);
+            status.set_close_reason(reason);
+        }
+    }
+
+    /// Answers on a port of its own.
+    pub(crate) async fn serve(&self, tasks: &mut JoinSet<()>) -> Channel {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server::builder()
+            .add_service(LeasingServiceServer::new(self.clone()))
+            .add_service(FleetServiceServer::new(self.clone()))
+            .add_service(MonitoringServiceServer::new(self.clone()))
+            .add_service(TargetServiceServer::new(self.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tasks.spawn(async move { server.await.unwrap() });
+        Endpoint::from_shared(address).unwrap().connect_lazy()
+    }
+
+    fn find(&self, id: &str) -> Result<leasing::Lease, Status> {
+        let known = self.known();
+        let found = known.leases.values().find(|lease| lease.id == id).cloned();
+        found.ok_or_else(|| Status::new(tonic::Code::NotFound, format!("lease `{id}` not found")))
+    }
+}
+
+fn lease(known: &Known, id: LeaseId, state: LeaseState) -> leasing::Lease {
+    let mut status = leasing::LeaseStatus {
+        machine_id: known.machine.id.clone(),
+        ..leasing::LeaseStatus::default()
+    };
+    status.set_state(state);
+    leasing::Lease {
+        id: id.to_string(),
+        status: Some(status),
+        ..leasing::Lease::default()
+    }
+}
+
+fn unscripted<T>() -> Answer<T> {
+    Err(Status::unimplemented("not scripted"))
+}
+
+#[tonic::async_trait]
+impl LeasingService for World {
+    async fn create_lease(
+        &self,
+        request: Request<leasing::CreateLeaseRequest>,
+    ) -> Answer<leasing::CreateLeaseResponse> {
+        let request_id = request.into_inner().request_id;
+        let mut known = self.known();
+        if let Some(refusal) = &known.refuse {
+            return Err(refusal.clone());
+        }
+        let new = lease(&known, LeaseId::generate(), known.new_lease);
+        let lease = known.leases.entry(request_id).or_insert(new).clone();
+        Ok(Response::new(leasing::CreateLeaseResponse {
+            lease: Some(lease),
+        }))
+    }
+
+    async fn get_lease(
+        &self,
+        request: Request<leasing::GetLeaseRequest>,
+    ) -> Answer<leasing::GetLeaseResponse> {
+        let lease = Some(self.find(&request.into_inner().lease_id)?);
+        Ok(Response::new(leasing::GetLeaseResponse { lease }))
+    }
+
+    async fn end_lease(
+        &self,
+        request: Request<leasing::EndLeaseRequest>,
+    ) -> Answer<leasing::EndLeaseResponse> {
+        let id = request.into_inner().lease_id;
+        let lease = Some(self.find(&id)?);
+        self.known().ended.push(id);
+        Ok(Response::new(leasing::EndLeaseResponse { lease }))
+    }
+
+    async fn list_leases(
+        &self,
+        _: Request<leasing::ListLeasesRequest>,
+    ) -> Answer<leasing::ListLeasesResponse> {
+        unscripted()
+    }
+
+    async fn extend_lease(
+        &self,
+        _: Request<leasing::ExtendLeaseRequest>,
+    ) -> Answer<leasing::ExtendLeaseResponse> {
+        unscripted()
+    }
+
+    async fn credit_account(
+        &self,
+        _: Request<leasing::CreditAccountRequest>,
+    ) -> Answer<leasing::CreditAccountResponse> {
+        unscripted()
+    }
+
+    async fn get_balance(
+        &self,
+        _: Request<leasing::GetBalanceRequest>,
+    ) -> Answer<leasing::GetBalanceResponse> {
+        unscripted()
+    }
+
+    async fn list_ledger_entries(
+        &self,
+        _: Request<leasing::ListLedgerEntriesRequest>,
+    ) -> Answer<leasing::ListLedgerEntriesResponse> {
+        unscripted()
+    }
+}
+
+#[tonic::async_trait]
+impl FleetService for World {
+    async fn resolve_machine(
+        &self,
+        _: Request<inventory::ResolveMachineRequest>,
+    ) -> Answer<inventory::ResolveMachineResponse> {
+        Ok(Response::new(inventory::ResolveMachineResponse {
+            machine: Some(self.known().machine.clone()),
+        }))
+    }
+
+    async fn list_machine_work(
+        &self,
+        _: Request<inventory::ListMachineWorkRequest>,
+    ) -> Answer<inventory::ListMachineWorkResponse> {
+        let work = self.known().work.clone();
+        Ok(Response::new(inventory::ListMachineWorkResponse { work }))
+    }
+
+    async fn record_verification(
+        &self,
+        request: Request<inventory::RecordVerificationRequest>,
+    ) -> Answer<inventory::RecordVerificationResponse> {
+        self.known().verified.push(request.into_inner());
+        Ok(Response::new(
+            inventory::RecordVerificationResponse::default(),
+        ))
+    }
+
+    async fn record_wipe(
+        &self,
+        request: Request<inventory::RecordWipeRequest>,
+    ) -> Answer<inventory::RecordWipeResponse> {
+        self.known().wiped.push(request.into_inner());
+        Ok(Response::new(inventory::RecordWipeResponse::default()))
+    }
+
+    async fn report_machine_problem(
+        &self,
+        request: Request<inventory::ReportMachineProblemRequest>,
+    ) -> Answer<inventory::ReportMachineProblemResponse> {
+        self.known().problems.push(request.into_inner().problem);
+        Ok(Response::new(
+            inventory::ReportMachineProblemResponse::default(),
+        ))
+    }
+
+    async fn reserve_machine(
+        &self,
+        _: Request<inventory::ReserveMachineRequest>,
+    ) -> Answer<inventory::ReserveMachineResponse> {
+        unscripted()
+    }
+
+    async fn confirm_reservation(
+        &self,
+        _: Request<inventory::ConfirmReservationRequest>,
+    ) -> Answer<inventory::ConfirmReservationResponse> {
+        unscripted()
+    }
+
+    async fn release_machine(
+        &self,
+        _: Request<inventory::ReleaseMachineRequest>,
+    ) -> Answer<inventory::ReleaseMachineResponse> {
+        unscripted()
+    }
+}
+
+#[tonic::async_trait]
+impl TargetService for World {
+    async fn put_target(
+        &self,
+        request: Request<monitoring::PutTargetRequest>,
+    ) -> Answer<monitoring::PutTargetResponse> {
+        self.known().target = Some(request.into_inner());
+        Ok(Response::new(monitoring::PutTargetResponse::default()))
+    }
+
+    async fn delete_target(
+        &self,
+        _: Request<monitoring::DeleteTargetRequest>,
+    ) -> Answer<monitoring::DeleteTargetResponse> {
+        self.known().target = None;
+        Ok(Response::new(monitoring::DeleteTargetResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MonitoringService for World {
+    type WatchHealthStream = BoxStream<'static, Result<monitoring::WatchHealthResponse, Status>>;
+
+    async fn get_health(
+        &self,
+        _: Request<monitoring::GetHealthRequest>,
+    ) -> Answer<monitoring::GetHealthResponse> {
+        let known = self.known();
+        let mut health = monitoring::Health {
+            fence: known.target.as_ref().map_or(0, |target| target.fence),
+            reasons: vec!["as scripted".to_owned()],
+            ..monitoring::Health::default()
+        };
+        health.set_state(known.health);
+        Ok(Response::new(monitoring::GetHealthResponse {
+            health: Some(health),
+        }))
+    }
+
+    async fn watch_health(
+        &self,
+        _: Request<monitoring::WatchHealthRequest>,
+    ) -> Answer<Self::WatchHealthStream> {
+        unscripted()
+    }
+
+    async fn query_samples(
+        &self,
+        _: Request<monitoring::QuerySamplesRequest>,
+    ) -> Answer<monitoring::QuerySamplesResponse> {
+        unscripted()
+    }
+}

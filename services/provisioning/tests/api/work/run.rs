@@ -1,0 +1,288 @@
+//! Launching and running: from a placement to a node that answers.
+
+use super::*;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_node_goes_from_a_wish_to_running_with_every_step_told(db: PgPool) {
+    let all = running(db).await;
+    let node = all.node("n1").await;
+    let status = node.status.as_ref().unwrap();
+    assert_eq!(status.health(), pb::node_status::Health::Healthy);
+    assert_eq!((fence(&node), node.reconciling), (1, false));
+    assert_eq!(status.components.len(), 2);
+
+    let told = steps(&all).await;
+    let mut order = told.iter();
+    for step in [
+        "state accepted",
+        "state PLACING",
+        "lease asking",
+        "gates ",
+        "place ",
+        "state LAUNCHING",
+        "connect ",
+        "prepare ",
+        "image ",
+        "secrets ",
+        "files ",
+        "network ",
+        "firewall ",
+        "containers starting berth-",
+        "agent ",
+        "answer ",
+        "state RUNNING",
+    ] {
+        assert!(
+            order.any(|told| told.starts_with(step)),
+            "{step} in {told:#?}"
+        );
+    }
+    let standing = all.site.standing();
+    assert!(standing.containers.iter().all(|c| c.fence == 1));
+    let key = standing
+        .files
+        .iter()
+        .find(|(path, _, _)| path.ends_with("node_key.json"));
+    assert_eq!(key.unwrap().1, 0o400);
+    let target = all.world.known().target.clone().unwrap();
+    assert_eq!((target.fence, target.running), (1, true));
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_session_lost_before_any_action_changes_nothing_of_the_end(db: PgPool) {
+    let all = running(db).await;
+    let count = all.site.standing().log.len();
+    let image = |all: &Whole| {
+        let standing = all.site.standing();
+        let mut seen: Vec<_> = standing
+            .containers
+            .iter()
+            .map(|c| c.component.clone())
+            .collect();
+        seen.sort();
+        (seen, standing.networks.len(), standing.volumes.len())
+    };
+    let expected = image(&all);
+    for lost in 0..count {
+        stop(&all).await;
+        all.until_state("n1", State::Stopped).await;
+        all.site.standing().lost_before = Some(lost);
+        start(&all).await;
+        all.until_state("n1", State::Running).await;
+        assert_eq!(image(&all), expected, "lost before action {lost}");
+    }
+    let current = fence(&all.node("n1").await);
+    assert_eq!(current, 1 + u64::try_from(count).unwrap());
+    assert!(
+        all.site
+            .standing()
+            .containers
+            .iter()
+            .all(|c| c.fence == current)
+    );
+    let leases: BTreeSet<_> = all.world.known().leases.keys().cloned().collect();
+    assert_eq!(leases.len(), 1);
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn what_comes_back_by_itself_is_waited_for_with_a_reason(db: PgPool) {
+    let all = Whole::new(db).await;
+    all.world.known().refuse = Some(Status::new(Code::ResourceExhausted, "no free machine fits"));
+    launch(&all.api, all.account, "n1").await;
+    let waits = |why: &'static str| move |node: &pb::Node| reason(node).contains(why);
+    all.until("n1", waits("no free machine fits")).await;
+
+    all.world.known().refuse = None;
+    all.world.known().new_lease = LeaseState::Pending;
+    all.until("n1", waits("waiting for the lease")).await;
+
+    for lease in all.world.known().leases.values_mut() {
+        lease.status.as_mut().unwrap().set_state(LeaseState::Active);
+    }
+    all.site.standing().fault = Some(unreachable);
+    let node = all
+        .until("n1", waits("192.0.2.7:22 cannot be reached"))
+        .await;
+    assert_eq!(state(&node), State::Launching);
+
+    all.site.standing().fault = None;
+    all.world.known().health = HealthState::Unknown;
+    all.until("n1", waits("as scripted")).await;
+    all.world.known().health = HealthState::Syncing;
+    let node = all.until_state("n1", State::Running).await;
+    assert_eq!(reason(&node), "");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_vault_that_is_away_pauses_a_launch_and_loses_nothing(db: PgPool) {
+    let mut all = Whole::new(db).await;
+    launch(&all.api, all.account, "n1").await;
+    all.until_state("n1", State::Launching).await;
+    all.stop_bao().await;
+    let node = all.until("n1", |node| reason(node).contains("Vault")).await;
+    assert_eq!(state(&node), State::Launching);
+    all.start_bao().await;
+    all.until_state("n1", State::Running).await;
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_changed_host_key_fails_the_node_and_is_reported(db: PgPool) {
+    let all = running(db).await;
+    all.site.standing().fault = Some(stranger);
+    let node = all.until_state("n1", State::Failed).await;
+    assert!(reason(&node).contains("host key changed"));
+    assert_eq!(all.world.known().problems.len(), 1);
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_machine_with_a_newer_placement_is_left_alone(db: PgPool) {
+    let all = running(db).await;
+    for container in &mut all.site.standing().containers {
+        container.fence = 9;
+    }
+    let done = all.site.standing().log.len();
+    let node = all.until_state("n1", State::Failed).await;
+    assert!(reason(&node).contains("under fence 9"), "{}", reason(&node));
+    assert_eq!(all.site.standing().log.len(), done);
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_container_that_fell_is_started_again_under_the_same_fence(db: PgPool) {
+    let all = running(db).await;
+    {
+        let mut standing = all.site.standing();
+        standing.containers[0].state = ContainerState::Exited;
+        // A reboot empties the machine's memory.
+        standing
+            .files
+            .retain(|(path, _, _)| !path.starts_with("/run"));
+        standing.log.clear();
+    }
+    let node = all.node("n1").await;
+    all.step(&node).await;
+    let node = all.until_state("n1", State::Running).await;
+    assert_eq!(fence(&node), 1);
+    let done = all.site.standing().log.join(", ");
+    assert_eq!(
+        done,
+        "secrets, start node, exec csr, exec install-certificate"
+    );
+    assert!(
+        steps(&all)
+            .await
+            .iter()
+            .any(|step| step.starts_with("state DEGRADED"))
+    );
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_node_that_says_it_is_ill_is_degraded_until_it_is_well(db: PgPool) {
+    let all = running(db).await;
+    all.world.known().health = HealthState::Down;
+    let node = all.until_state("n1", State::Degraded).await;
+    assert_eq!(reason(&node), "as scripted");
+    // Out of sight is not out of order.
+    all.world.known().health = HealthState::Healthy;
+    all.site.standing().fault = Some(unreachable);
+    let node = all.until_state("n1", State::Running).await;
+    all.step(&node).await;
+    let node = all.node("n1").await;
+    assert!(
+        reason(&node).contains("cannot be reached"),
+        "{}",
+        reason(&node)
+    );
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_worker_paused_past_its_claim_cannot_write(db: PgPool) {
+    let all = Whole::new(db).await;
+    launch(&all.api, all.account, "n1").await;
+    let node = all.until_state("n1", State::Launching).await;
+    let gate = Arc::new(Notify::new());
+    all.site.standing().gate = Some(Arc::clone(&gate));
+    let others = async {
+        // The first worker is in the middle of its step, and its claim runs out.
+        while all.site.standing().gate.is_some() {
+            tokio::task::yield_now().await;
+        }
+        expire_claims(&all).await;
+        let running = all.until_state("n1", State::Running).await;
+        let told = steps(&all).await;
+        gate.notify_one();
+        (running, told)
+    };
+    let (first, (running, told)) = tokio::join!(all.worker.turn(), others);
+    assert!(first.unwrap());
+    assert_eq!(steps(&all).await, told, "the paused worker told nothing");
+    let after = all.node("n1").await;
+    assert_eq!((state(&after), after.etag), (State::Running, running.etag));
+    assert_eq!(fence(&all.node("n1").await), 1, "{}", node.id);
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn the_log_of_a_running_node_is_streamed(db: PgPool) {
+    let all = running(db).await;
+    let ask = |component: &str, follow| pb::StreamNodeLogsRequest {
+        node_id: "n1".to_owned(),
+        component: component.to_owned(),
+        tail: 2,
+        follow,
+    };
+    let lines = all
+        .api
+        .stream_node_logs(from(all.account, ask("", false)))
+        .await
+        .unwrap();
+    let lines: Vec<_> = lines
+        .into_inner()
+        .map(|line| line.unwrap().line)
+        .collect()
+        .await;
+    assert_eq!(lines, ["line 1 of node", "line 2 of node"]);
+    let refused = all
+        .api
+        .stream_node_logs(from(all.account, ask("none", false)))
+        .await;
+    assert_eq!(refused.err().unwrap().code(), Code::FailedPrecondition);
+    let follow = all
+        .api
+        .stream_node_logs(from(all.account, ask("agent", true)))
+        .await
+        .unwrap();
+    let mut follow = follow.into_inner();
+    assert_eq!(
+        follow.next().await.unwrap().unwrap().line,
+        "line 1 of agent"
+    );
+    follow.next().await.unwrap().unwrap();
+    all.api.stop.cancel();
+    assert!(follow.next().await.is_none());
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn the_setup_command_trusts_the_authority_in_vault(db: PgPool) {
+    let all = Whole::new(db).await;
+    let message = pb::GetMachineSetupRequest {
+        machine_id: all.machine.to_string(),
+        user: String::new(),
+    };
+    let setup = all
+        .api
+        .get_machine_setup(from(all.account, message))
+        .await
+        .unwrap();
+    let authority = all.context.vault.ssh_ca_public_key().await.unwrap();
+    let key = authority.split(' ').nth(1).unwrap();
+    assert!(setup.into_inner().command.contains(key));
+}
+
+/// Ends every claim, as a long pause would.
+async fn expire_claims(all: &Whole) {
+    sqlx::raw_sql("update work set claimed_until = now() - interval '1 second'")
+        .execute(&all.api.db)
+        .await
+        .unwrap();
+}
