@@ -1,0 +1,151 @@
+//! Between messages and domain types. Nothing else in this service sees both.
+
+use super::pb;
+use crate::domain::{Check, Expectation, Health, Outcome, State};
+use crate::store::samples::HistoryRow;
+use crate::store::targets::Target;
+use berth_core::{Fence, Result, Violations};
+use berth_runtime::wire;
+
+/// Longest silence that may be asked for, in seconds.
+const MAX_SPAN_S: i64 = 24 * 3600;
+/// Silence that is borne unless the chain's entry says otherwise, in seconds.
+const SILENCE_S: i64 = 60;
+/// Most blocks behind that may be accepted.
+const MAX_DISTANCE: i64 = 1_000_000_000;
+
+pub(super) fn target(request: &pb::PutTargetRequest) -> Result<Target> {
+    let mut violations = Violations::default();
+    let node_id = violations.absorb(wire::parse("node_id", &request.node_id))?;
+    let account_id = violations.absorb(wire::parse("account_id", &request.account_id))?;
+    let placement_id = violations.absorb(wire::parse("placement_id", &request.placement_id))?;
+    if request.fence == 0 {
+        violations.add("fence", "is required");
+    } else if i64::try_from(request.fence).is_err() {
+        violations.add("fence", "is too large");
+    }
+    let given = request.expectation.unwrap_or_default();
+    let expectation = expectation(&given, &mut violations);
+    let target = (|| {
+        Some(Target {
+            node_id: node_id?,
+            account_id: account_id?,
+            placement_id: placement_id?,
+            fence: Fence::from(request.fence),
+            running: request.running,
+            expectation: expectation?,
+        })
+    })();
+    violations.finish(target)
+}
+
+fn expectation(given: &pb::Expectation, violations: &mut Violations) -> Option<Expectation> {
+    let mut number = |field: &str, value: u64, max: i64| {
+        let value = i64::try_from(value).ok().filter(|value| *value <= max);
+        violations.check(
+            format!("expectation.{field}"),
+            value.ok_or_else(|| format!("must be at most {max}")),
+        )
+    };
+    let min_peers = number("min_peers", given.min_peers.into(), 100_000);
+    let max_distance = number("max_distance", given.max_distance, MAX_DISTANCE);
+    let disk = number(
+        "min_disk_free_percent",
+        given.min_disk_free_percent.into(),
+        100,
+    );
+    let gpu_count = number("gpu_count", given.gpu_count.into(), 1000);
+    let mut seconds = |field: &str, span: Option<prost_types::Duration>, default: i64| {
+        let value = span.map_or(default, |span| span.seconds);
+        violations.check(
+            format!("expectation.{field}"),
+            Some(value)
+                .filter(|value| (0..=MAX_SPAN_S).contains(value))
+                .ok_or_else(|| format!("must be from 0 to {MAX_SPAN_S} seconds")),
+        )
+    };
+    let max_block_age_s = seconds("max_block_age", given.max_block_age, 0);
+    let silence_s = seconds("silence", given.silence, SILENCE_S);
+    Some(Expectation {
+        min_peers: min_peers?.try_into().ok()?,
+        max_distance: max_distance?,
+        max_block_age_s: max_block_age_s?,
+        min_disk_free_percent: disk?.try_into().ok()?,
+        silence_s: silence_s?.max(1),
+        gpu_count: gpu_count?.try_into().ok()?,
+    })
+}
+
+pub(super) fn health(target: &Target, health: Health) -> pb::Health {
+    let signed =
+        |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
+    pb::Health {
+        node_id: target.node_id.to_string(),
+        fence: target.fence.get(),
+        state: pb::health::State::from(health.state).into(),
+        reasons: health.reasons,
+        signal_time: health.signal_time.map(wire::timestamp),
+        height: health.height.unwrap_or(0),
+        distance: signed(health.distance),
+        peers: signed(health.peers),
+        sync_percent: health.sync_percent.map_or(-1, i32::from),
+        checks: health.checks.into_iter().map(pb::Check::from).collect(),
+    }
+}
+
+impl From<State> for pb::health::State {
+    fn from(state: State) -> Self {
+        match state {
+            State::Unknown => Self::Unknown,
+            State::Healthy => Self::Healthy,
+            State::Syncing => Self::Syncing,
+            State::Degraded => Self::Degraded,
+            State::Down => Self::Down,
+        }
+    }
+}
+
+impl From<Check> for pb::Check {
+    fn from(check: Check) -> Self {
+        let outcome = match check.outcome {
+            Outcome::Unknown => pb::check::Outcome::Unknown,
+            Outcome::Pass => pb::check::Outcome::Pass,
+            Outcome::Warn => pb::check::Outcome::Warn,
+            Outcome::Fail => pb::check::Outcome::Fail,
+        };
+        Self {
+            name: check.name.to_owned(),
+            outcome: outcome.into(),
+            message: check.message,
+        }
+    }
+}
+
+/// Rows in order of series and time, as series.
+pub(super) fn series(rows: Vec<HistoryRow>) -> Vec<pb::Series> {
+    let mut all: Vec<(i64, pb::Series)> = Vec::new();
+    for row in rows {
+        if all.last().is_none_or(|(id, _)| *id != row.series_id) {
+            let labels = row
+                .labels
+                .split(',')
+                .filter_map(|pair| pair.split_once('='));
+            let series = pb::Series {
+                name: row.name,
+                labels: labels
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .collect(),
+                unit: row.unit,
+                samples: Vec::new(),
+            };
+            all.push((row.series_id, series));
+        }
+        if let Some((_, series)) = all.last_mut() {
+            series.samples.push(pb::Sample {
+                time: Some(wire::timestamp(row.time)),
+                value: row.value,
+            });
+        }
+    }
+    all.into_iter().map(|(_, series)| series).collect()
+}

@@ -1,0 +1,270 @@
+//! The OTLP receiver: whose signals they are is decided by the certificate
+//! that they come with; everything else in them is hostile until it is parsed.
+
+mod limits;
+mod points;
+
+pub use points::Point;
+
+use crate::forward::{Forward, Signal};
+use crate::store::samples;
+use crate::store::targets::{self, Target};
+use berth_core::{Error, Fence, NodeId, PlacementId, Result};
+use berth_runtime::auth::{self, Peer};
+use berth_runtime::{pg, server, status};
+use limits::Limits;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
+    LogsService, LogsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+use sqlx::PgPool;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Extensions, Request, Response, Status};
+
+/// Receives OTLP from services and placements.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    db: PgPool,
+    forward: Forward,
+    limits: Limits,
+}
+
+/// The placement that speaks.
+#[derive(Debug, Clone, Copy)]
+struct Speaker {
+    node_id: NodeId,
+    placement_id: PlacementId,
+    fence: Fence,
+}
+
+/// An OTLP service with the limits that hold before it reads a body.
+macro_rules! limited {
+    ($service:ident, $receiver:expr) => {{
+        let limits = $receiver.limits.clone();
+        InterceptedService::new(
+            $service::new($receiver.clone())
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd)
+                .max_decoding_message_size(server::MAX_MESSAGE),
+            move |request| limits.admit(request),
+        )
+    }};
+}
+
+impl Receiver {
+    /// Keeps samples in `db` and passes everything on.
+    #[must_use]
+    pub fn new(db: PgPool, forward: Forward) -> Self {
+        Self {
+            db,
+            forward,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Adds the three OTLP services to a listener.
+    #[must_use]
+    pub fn routes(&self, routes: Routes) -> Routes {
+        routes
+            .add_service(limited!(MetricsServiceServer, self))
+            .add_service(limited!(LogsServiceServer, self))
+            .add_service(limited!(TraceServiceServer, self))
+    }
+
+    async fn metrics(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<ExportMetricsServiceResponse> {
+        // They hold the place that the limits gave.
+        let (_, extensions, mut export) = request.into_parts();
+        let mut rejected = 0;
+        if let Some(speaker) = speaker(&extensions)? {
+            self.limits.charge(speaker.node_id, export.encoded_len());
+            rejected = self.keep(speaker, &mut export).await?;
+            for part in &mut export.resource_metrics {
+                (part.resource, part.schema_url) = (Some(speaker.resource()), String::new());
+                for scope in &mut part.scope_metrics {
+                    (scope.scope, scope.schema_url) = (None, String::new());
+                    scope.metrics.retain(|metric| metric.data.is_some());
+                }
+            }
+        }
+        self.forward.send(Signal::Metrics, &export);
+        Ok(ExportMetricsServiceResponse {
+            partial_success: (rejected > 0).then(|| ExportMetricsPartialSuccess {
+                rejected_data_points: rejected,
+                error_message: "beyond the limits of a placement; see the operator's guide"
+                    .to_owned(),
+            }),
+        })
+    }
+
+    /// Stores what an export holds and removes from it what is beyond the
+    /// limits; returns how much that was. A node's exports follow one another,
+    /// whichever replica they reach, and its fence cannot move meanwhile.
+    async fn keep(
+        &self,
+        speaker: Speaker,
+        export: &mut ExportMetricsServiceRequest,
+    ) -> Result<i64> {
+        let (points, mut rejected) = points::take(export, berth_core::now());
+        let mut txn = self.db.begin().await.map_err(pg::error)?;
+        speaker.admit(targets::lock(&mut txn, speaker.node_id).await?)?;
+        if !points.is_empty() {
+            let left_out =
+                samples::insert(&mut txn, speaker.node_id, speaker.fence, &points).await?;
+            rejected += points::remove(export, &left_out);
+        }
+        txn.commit().await.map_err(pg::error)?;
+        Ok(rejected)
+    }
+
+    /// Who speaks, once its target says that it may.
+    async fn admitted(&self, extensions: &Extensions, bytes: usize) -> Result<Option<Speaker>> {
+        let Some(speaker) = speaker(extensions)? else {
+            return Ok(None);
+        };
+        self.limits.charge(speaker.node_id, bytes);
+        let mut conn = self.db.acquire().await.map_err(pg::error)?;
+        speaker.admit(targets::find(&mut conn, speaker.node_id).await?)?;
+        Ok(Some(speaker))
+    }
+
+    async fn logs(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<ExportLogsServiceResponse> {
+        let (_, extensions, mut export) = request.into_parts();
+        if let Some(speaker) = self.admitted(&extensions, export.encoded_len()).await? {
+            for part in &mut export.resource_logs {
+                (part.resource, part.schema_url) = (Some(speaker.resource()), String::new());
+            }
+        }
+        self.forward.send(Signal::Logs, &export);
+        Ok(ExportLogsServiceResponse::default())
+    }
+
+    async fn traces(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<ExportTraceServiceResponse> {
+        let (_, extensions, mut export) = request.into_parts();
+        if let Some(speaker) = self.admitted(&extensions, export.encoded_len()).await? {
+            for part in &mut export.resource_spans {
+                (part.resource, part.schema_url) = (Some(speaker.resource()), String::new());
+            }
+        }
+        self.forward.send(Signal::Traces, &export);
+        Ok(ExportTraceServiceResponse::default())
+    }
+}
+
+/// The placement that speaks; `None` for a service.
+fn speaker(extensions: &Extensions) -> Result<Option<Speaker>> {
+    Ok(match auth::peer(extensions)? {
+        Peer::Service(_) => None,
+        Peer::Placement {
+            node_id,
+            placement_id,
+            fence,
+        } => Some(Speaker {
+            node_id: *node_id,
+            placement_id: *placement_id,
+            fence: *fence,
+        }),
+    })
+}
+
+impl Speaker {
+    /// Refuses all but the current placement of a node. That a stale one calls is
+    /// no fault of ours: a machine may come back at any time.
+    fn admit(self, target: Option<Target>) -> Result<()> {
+        let node = self.node_id;
+        let target = target.ok_or_else(|| {
+            Error::precondition("NOT_PLACED", format!("nothing is expected of {node}"))
+        })?;
+        if target.fence != self.fence {
+            let (have, want) = (self.fence, target.fence);
+            return Err(Error::precondition(
+                "FENCED",
+                format!("fence {have} is not the current fence {want} of {node}"),
+            ));
+        }
+        if target.placement_id != self.placement_id {
+            let placement = self.placement_id;
+            return Err(Error::precondition(
+                "FENCED",
+                format!("{placement} is not the current placement of {node}"),
+            ));
+        }
+        Ok(())
+    }
+    /// What the certificate says, instead of what the machine says.
+    fn resource(self) -> Resource {
+        let attribute = |key: &str, value: String| KeyValue {
+            key: key.to_owned(),
+            value: Some(AnyValue {
+                value: Some(any_value::Value::StringValue(value)),
+            }),
+            ..KeyValue::default()
+        };
+        Resource {
+            attributes: vec![
+                attribute("service.name", "berth-agent".to_owned()),
+                attribute("berth.node.id", self.node_id.to_string()),
+                attribute("berth.placement.id", self.placement_id.to_string()),
+                attribute("berth.fence", self.fence.to_string()),
+            ],
+            ..Resource::default()
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        status::reply(self.metrics(request).await)
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        status::reply(self.logs(request).await)
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        status::reply(self.traces(request).await)
+    }
+}

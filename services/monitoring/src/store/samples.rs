@@ -1,0 +1,215 @@
+//! Queries on `series` and `sample`.
+
+use super::targets::announce;
+use crate::domain::{Reading, Readings};
+use crate::otlp::Point;
+use berth_core::{Fence, NodeId, Result};
+use berth_runtime::pg;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+/// Most series of a node; what comes beyond them is not kept.
+pub const MAX_SERIES: i64 = 200;
+
+/// Stores the points of one export, in one statement. Points of series beyond
+/// [`MAX_SERIES`] are left out, Berth's own names last; returns the names and
+/// labels of those series. The target must be locked, or two exports at once
+/// count wrong.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn insert(
+    conn: &mut PgConnection,
+    node: NodeId,
+    fence: Fence,
+    points: &[Point],
+) -> Result<Vec<(String, String)>> {
+    let column = |text: fn(&Point) -> &str| -> Vec<String> {
+        points.iter().map(|point| text(point).to_owned()).collect()
+    };
+    let left_out = sqlx::query_as(
+        "with given as (
+             select * from unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                                  $7::float8[]) as g (name, labels, unit, time, value)),
+         newest as (
+             select distinct on (name, labels) * from given order by name, labels, time desc),
+         room as (
+             select greatest(0, $8 - count(*)) as more from series where node_id = $1),
+         accepted as (
+             select n.* from newest n
+             join series s on s.node_id = $1 and s.name = n.name and s.labels = n.labels
+             union all
+             (select n.* from newest n
+              where not exists (select from series s where s.node_id = $1
+                                and s.name = n.name and s.labels = n.labels)
+              order by n.name not like 'berth.%', n.name, n.labels
+              limit (select more from room))),
+         kept as (
+             insert into series as s (node_id, name, labels, unit, fence, last_time, last_value)
+             select $1, name, labels, unit, $2, time, value from accepted
+             order by name, labels
+             on conflict (node_id, name, labels) do update
+             set last_value = case when excluded.last_time >= s.last_time
+                                     or excluded.fence > s.fence
+                                   then excluded.last_value else s.last_value end,
+                 last_time = case when excluded.fence > s.fence then excluded.last_time
+                                  else greatest(s.last_time, excluded.last_time) end,
+                 fence = excluded.fence, unit = excluded.unit
+             returning s.id, s.name, s.labels),
+         history as (
+             insert into sample (series_id, time, value)
+             select kept.id, given.time, given.value
+             from given join kept using (name, labels)
+             on conflict do nothing)
+         select name, labels from newest
+         where not exists (select from kept where kept.name = newest.name
+                           and kept.labels = newest.labels)",
+    )
+    .bind(node)
+    .bind(fence)
+    .bind(column(|point| &point.name))
+    .bind(column(|point| &point.labels))
+    .bind(column(|point| &point.unit))
+    .bind(points.iter().map(|point| point.time).collect::<Vec<_>>())
+    .bind(points.iter().map(|point| point.value).collect::<Vec<_>>())
+    .bind(MAX_SERIES)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(pg::error)?;
+    announce(conn, node).await?;
+    Ok(left_out)
+}
+
+/// The newest samples that a node's current placement sent.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn newest(conn: &mut PgConnection, node: NodeId, fence: Fence) -> Result<Readings> {
+    let readings: Vec<Reading> = sqlx::query_as(
+        "select name, labels, last_time, last_value from series
+         where node_id = $1 and fence = $2 order by name, labels",
+    )
+    .bind(node)
+    .bind(fence)
+    .fetch_all(conn)
+    .await
+    .map_err(pg::error)?;
+    Ok(Readings(readings))
+}
+
+/// One sample of a series, with what the series is called.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct HistoryRow {
+    /// The series.
+    pub series_id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: String,
+    /// Its unit.
+    pub unit: String,
+    /// When.
+    pub time: DateTime<Utc>,
+    /// What.
+    pub value: f64,
+}
+
+/// Which history is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Names of series; empty for all.
+    pub names: Vec<String>,
+    /// From then on.
+    pub start: DateTime<Utc>,
+    /// Until then.
+    pub end: DateTime<Utc>,
+    /// One sample for each such interval.
+    pub step: Option<TimeDelta>,
+}
+
+/// Most samples a series.
+const MAX_SAMPLES: i64 = 1000;
+/// Most samples in all, so that an answer fits into a message.
+const MAX_ANSWER: i64 = 100_000;
+
+/// History in order of series and time: of each series the newest
+/// [`MAX_SAMPLES`], or fewer when there are so many series that the answer
+/// would not fit.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn history(
+    conn: &mut PgConnection,
+    node: NodeId,
+    query: &HistoryQuery,
+) -> Result<Vec<HistoryRow>> {
+    let step = query.step.map_or(0, |step| step.num_seconds());
+    sqlx::query_as(
+        "select s.id as series_id, s.name, s.labels, s.unit, h.time, h.value
+         from (select *, count(*) over () as many from series
+               where node_id = $1 and (cardinality($2::text[]) = 0 or name = any($2))) s
+         cross join lateral (
+             select time, value from (
+                 select distinct on (bucket) time, value,
+                        case when $5 > 0 then floor(extract(epoch from time) / $5)
+                             else extract(epoch from time) end as bucket
+                 from sample
+                 where series_id = s.id and time >= $3 and time <= $4
+                 order by bucket desc, time desc limit least($6, $7 / s.many)) newest) h
+         order by s.name, s.labels, h.time",
+    )
+    .bind(node)
+    .bind(&query.names)
+    .bind(query.start)
+    .bind(query.end)
+    .bind(step)
+    .bind(MAX_SAMPLES)
+    .bind(MAX_ANSWER)
+    .fetch_all(conn)
+    .await
+    .map_err(pg::error)
+}
+
+/// Removes samples older than a time, at most `limit` of them; returns how many.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn remove_before(
+    conn: &mut PgConnection,
+    time: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from sample where ctid = any(array(
+             select ctid from sample where time < $1 limit $2))",
+    )
+    .bind(time)
+    .bind(limit)
+    .execute(conn)
+    .await
+    .map_err(pg::error)?;
+    Ok(removed.rows_affected())
+}
+
+/// Forgets series that their node has not sent for so long, while it sent
+/// others. A silent node keeps all of them. Returns how many.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn remove_unsent(conn: &mut PgConnection, long: TimeDelta) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from series s using
+             (select node_id, max(last_time) as newest from series group by node_id) n
+         where n.node_id = s.node_id and s.last_time < n.newest - make_interval(secs => $1)",
+    )
+    .bind(long.as_seconds_f64())
+    .execute(conn)
+    .await
+    .map_err(pg::error)?;
+    Ok(removed.rows_affected())
+}

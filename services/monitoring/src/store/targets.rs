@@ -1,0 +1,140 @@
+//! Queries on `target`.
+
+use super::CHANNEL;
+use crate::domain::Expectation;
+use berth_core::{AccountId, Error, Fence, NodeId, PlacementId, Resource, Result};
+use berth_runtime::pg;
+use sqlx::PgConnection;
+
+/// Which placement speaks for a node, and what is expected of it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Target {
+    /// The node.
+    pub node_id: NodeId,
+    /// Who owns it.
+    pub account_id: AccountId,
+    /// The current placement.
+    pub placement_id: PlacementId,
+    /// Its fence.
+    pub fence: Fence,
+    /// Whether the node is meant to run.
+    pub running: bool,
+    /// What a healthy node looks like.
+    #[sqlx(flatten)]
+    pub expectation: Expectation,
+}
+
+/// Stores a target unless a higher fence is known.
+///
+/// # Errors
+///
+/// [`Error::Fenced`] when one is, [`Error::NotFound`] when the node belongs to
+/// another account.
+pub async fn put(conn: &mut PgConnection, target: &Target) -> Result<()> {
+    let stored = sqlx::query(
+        "insert into target (node_id, account_id, placement_id, fence, running, min_peers,
+             max_distance, max_block_age_s, min_disk_free_percent, silence_s, gpu_count)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (node_id) do update
+         set placement_id = excluded.placement_id, fence = excluded.fence,
+             running = excluded.running, min_peers = excluded.min_peers,
+             max_distance = excluded.max_distance, max_block_age_s = excluded.max_block_age_s,
+             min_disk_free_percent = excluded.min_disk_free_percent,
+             silence_s = excluded.silence_s, gpu_count = excluded.gpu_count, put_time = now()
+         where target.fence <= excluded.fence and target.account_id = excluded.account_id",
+    )
+    .bind(target.node_id)
+    .bind(target.account_id)
+    .bind(target.placement_id)
+    .bind(target.fence)
+    .bind(target.running)
+    .bind(target.expectation.min_peers)
+    .bind(target.expectation.max_distance)
+    .bind(target.expectation.max_block_age_s)
+    .bind(target.expectation.min_disk_free_percent)
+    .bind(target.expectation.silence_s)
+    .bind(target.expectation.gpu_count)
+    .execute(&mut *conn)
+    .await
+    .map_err(pg::error)?
+    .rows_affected();
+    if stored == 0 {
+        let known = get(&mut *conn, target.account_id, target.node_id).await?;
+        return Err(Error::Fenced {
+            have: target.fence.get(),
+            want: known.fence.get(),
+        });
+    }
+    announce(conn, target.node_id).await
+}
+
+/// Forgets a node with all its samples. Succeeds when it is not known.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn delete(conn: &mut PgConnection, node: NodeId) -> Result<()> {
+    sqlx::query("delete from target where node_id = $1")
+        .bind(node)
+        .execute(&mut *conn)
+        .await
+        .map_err(pg::error)?;
+    announce(conn, node).await
+}
+
+/// The target of a node of an account.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] also when it belongs to another account.
+pub async fn get(conn: &mut PgConnection, account: AccountId, node: NodeId) -> Result<Target> {
+    find(conn, node)
+        .await?
+        .filter(|target| target.account_id == account)
+        .ok_or_else(|| Error::not_found(Resource::Node, node))
+}
+
+/// The target of a node, whoever owns it.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn find(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target>> {
+    sqlx::query_as(
+        "select node_id, account_id, placement_id, fence, running, min_peers, max_distance,
+                max_block_age_s, min_disk_free_percent, silence_s, gpu_count
+         from target where node_id = $1",
+    )
+    .bind(node)
+    .fetch_optional(conn)
+    .await
+    .map_err(pg::error)
+}
+
+/// The same, and nobody changes it or locks it too until the transaction ends.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn lock(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target>> {
+    sqlx::query_as(
+        "select node_id, account_id, placement_id, fence, running, min_peers, max_distance,
+                max_block_age_s, min_disk_free_percent, silence_s, gpu_count
+         from target where node_id = $1 for no key update",
+    )
+    .bind(node)
+    .fetch_optional(conn)
+    .await
+    .map_err(pg::error)
+}
+
+/// Tells whoever watches the node to look again.
+pub(super) async fn announce(conn: &mut PgConnection, node: NodeId) -> Result<()> {
+    sqlx::query("select pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(node.to_string())
+        .execute(conn)
+        .await
+        .map_err(pg::error)?;
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! Monitoring through its listeners and its API, against a real database.
+
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod agent;
+#[path = "../../../runtime/tests/support/authority.rs"]
+mod authority;
+#[path = "../../../runtime/tests/support/eventually.rs"]
+mod eventually;
+mod fixture;
+mod forward;
+mod history;
+mod listeners;
+mod receive;
+mod refusals;
+mod samples;
+mod sweep;
+mod targets;
+mod watch;
