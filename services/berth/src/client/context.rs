@@ -1,0 +1,143 @@
+//! Where Berth is and who asks: from `--context FILE`, or from the environment.
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+
+/// How the client finds Berth.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ContextArgs {
+    /// File with endpoint, token and authority, as `berth dev` writes it
+    #[arg(long, global = true, env = "BERTH_CONTEXT", value_name = "FILE")]
+    context: Option<PathBuf>,
+    /// The gateway, such as `https://127.0.0.1:7443`
+    #[arg(long, global = true, env = "BERTH_ENDPOINT", value_name = "URL")]
+    endpoint: Option<String>,
+    /// The token; better in the environment than on the command line
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<String>,
+    /// PEM file with the authority of the gateway's certificate
+    #[arg(long, global = true, env = "BERTH_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Where Berth is and who asks.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Context {
+    /// URL of the gateway.
+    pub(crate) endpoint: String,
+    /// Authority of its certificate; the system's when absent.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The token.
+    pub(crate) token: String,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ContextArgs {
+    /// The context of a file, whatever the environment says.
+    pub(crate) fn from_file(path: &std::path::Path) -> Self {
+        Self {
+            context: Some(path.to_owned()),
+            endpoint: None,
+            token: None,
+            ca_file: None,
+        }
+    }
+
+    /// The context that was asked for: single values win over the file.
+    pub(crate) fn load(&self) -> anyhow::Result<Context> {
+        let file: Option<Context> = match &self.context {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the context {}", path.display()))?;
+                let context = toml::from_str(&text)
+                    .with_context(|| format!("{} is not a context", path.display()))?;
+                Some(context)
+            }
+            None => None,
+        };
+        let missing = |what: &str| {
+            format!("no {what}: set it, or pass --context FILE as printed by `berth dev`")
+        };
+        let (endpoint, token, ca_file) = match file {
+            Some(file) => (Some(file.endpoint), Some(file.token), file.ca_file),
+            None => (None, None, None),
+        };
+        Ok(Context {
+            endpoint: self
+                .endpoint
+                .clone()
+                .or(endpoint)
+                .with_context(|| missing("BERTH_ENDPOINT"))?,
+            token: self
+                .token
+                .clone()
+                .or(token)
+                .with_context(|| missing("BERTH_TOKEN"))?,
+            ca_file: self.ca_file.clone().or(ca_file),
+        })
+    }
+}
+
+/// Adds the token to every call.
+#[derive(Clone)]
+pub(crate) struct Bearer(AsciiMetadataValue);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// A channel that carries the token.
+pub(crate) type Authed = tonic::service::interceptor::InterceptedService<Channel, Bearer>;
+
+impl Context {
+    /// A channel to the gateway; it connects when it is used.
+    pub(crate) fn channel(&self) -> anyhow::Result<Authed> {
+        let mut tls = ClientTlsConfig::new().with_enabled_roots();
+        if let Some(path) = &self.ca_file {
+            let pem = std::fs::read(path)
+                .with_context(|| format!("cannot read the authority {}", path.display()))?;
+            tls = tls.ca_certificate(Certificate::from_pem(pem));
+        }
+        let channel = Endpoint::from_shared(self.endpoint.clone())
+            .with_context(|| format!("`{}` is not a URL", self.endpoint))?
+            .tls_config(tls)?
+            .connect_timeout(std::time::Duration::from_secs(10))
+            .http2_keep_alive_interval(std::time::Duration::from_secs(20))
+            .keep_alive_while_idle(true)
+            .connect_lazy();
+        let mut value: AsciiMetadataValue = format!("Bearer {}", self.token)
+            .parse()
+            .context("the token holds characters that no token has")?;
+        value.set_sensitive(true);
+        Ok(tonic::service::interceptor::InterceptedService::new(
+            channel,
+            Bearer(value),
+        ))
+    }
+}

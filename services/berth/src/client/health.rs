@@ -1,0 +1,104 @@
+//! `berth health`: what the signals of a node add up to.
+
+use super::context::{Authed, ContextArgs};
+use super::output::{OutputArgs, fields, json, time, word};
+use anyhow::Context as _;
+use berth_proto::monitoring::v1 as pb;
+use berth_proto::monitoring::v1::monitoring_service_client::MonitoringServiceClient;
+use berth_proto::provisioning::v1::GetNodeRequest;
+use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
+use clap::Args;
+use comfy_table::Table;
+
+/// Arguments of `health`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  berth health n1
+  berth health n1 --watch --output json | jq -r .health.state")]
+pub(crate) struct Health {
+    /// Name or id of the node
+    node: String,
+    /// Go on, and print every change
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(super) async fn run(context: &ContextArgs, health: Health) -> anyhow::Result<()> {
+    let channel = context.load()?.channel()?;
+    let node_id = node_id(channel.clone(), &health.node).await?;
+    let mut client = MonitoringServiceClient::new(channel);
+    if !health.watch {
+        let answer = client.get_health(pb::GetHealthRequest { node_id }).await?;
+        return health.output.print(&answer.into_inner(), |answer| {
+            answer.health.as_ref().map_or_else(Table::new, describe)
+        });
+    }
+    let request = pb::WatchHealthRequest { node_id };
+    let mut stream = client.watch_health(request).await?.into_inner();
+    while let Some(answer) = stream.message().await? {
+        if health.output.is_json() {
+            println!("{}", json(&answer)?);
+        } else if let Some(health) = &answer.health {
+            println!("{}", line(health));
+        }
+    }
+    Ok(())
+}
+
+/// The id of a node that was given by name.
+async fn node_id(channel: Authed, node: &str) -> anyhow::Result<String> {
+    let request = GetNodeRequest {
+        node_id: node.to_owned(),
+    };
+    let answer = ProvisioningServiceClient::new(channel)
+        .get_node(request)
+        .await?;
+    let node = answer.into_inner().node;
+    Ok(node.context("an answer without a node")?.id)
+}
+
+/// Health in one line.
+pub(crate) fn line(health: &pb::Health) -> String {
+    let state = word(health.state().as_str_name(), "STATE_");
+    let synced = if health.sync_percent < 0 {
+        String::new()
+    } else {
+        format!(", {} % synced", health.sync_percent)
+    };
+    format!(
+        "{state}{synced}, height {}, {} peers{}{}",
+        health.height,
+        known(health.peers),
+        if health.reasons.is_empty() { "" } else { ": " },
+        health.reasons.join("; ")
+    )
+}
+
+fn known(number: i64) -> String {
+    if number < 0 {
+        "unknown".to_owned()
+    } else {
+        number.to_string()
+    }
+}
+
+fn describe(health: &pb::Health) -> Table {
+    let mut rows = vec![
+        ("state", word(health.state().as_str_name(), "STATE_")),
+        ("because", health.reasons.join("\n")),
+        ("height", health.height.to_string()),
+        ("behind", known(health.distance)),
+        ("peers", known(health.peers)),
+        ("last signal (UTC)", time(health.signal_time.as_ref())),
+    ];
+    if health.sync_percent >= 0 {
+        rows.push(("synced", format!("{} %", health.sync_percent)));
+    }
+    rows.extend(health.checks.iter().map(|check| {
+        let outcome = word(check.outcome().as_str_name(), "OUTCOME_");
+        (check.name.as_str(), format!("{outcome}: {}", check.message))
+    }));
+    fields(rows)
+}

@@ -1,0 +1,86 @@
+//! The client: what people and scripts type.
+
+mod account;
+mod chain;
+mod context;
+mod exit;
+mod health;
+mod lease;
+mod machine;
+mod node;
+mod offer;
+mod output;
+mod progress;
+mod registry;
+mod vault;
+
+pub(crate) use context::{Authed, Context, ContextArgs};
+pub(crate) use exit::report;
+pub(crate) use health::line as describe_health;
+pub(crate) use output::money;
+
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// What the client can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Machines that suppliers lend
+    #[command(subcommand)]
+    Machine(machine::Command),
+    /// Machines at a price
+    #[command(subcommand)]
+    Offer(offer::Command),
+    /// The right to use a machine until a time
+    #[command(subcommand)]
+    Lease(lease::Command),
+    /// What an account has and owes
+    #[command(subcommand)]
+    Account(account::Command),
+    /// The catalogue of chains
+    #[command(subcommand)]
+    Chain(chain::Command),
+    /// Nodes: what runs where, and how it is
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Show the health of a node
+    Health(health::Health),
+    /// Prepare and check your Vault
+    #[command(subcommand)]
+    Vault(vault::Command),
+}
+
+/// Does it; the exit code is documented in the help.
+pub(crate) fn run(context: &ContextArgs, command: Command) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        match command {
+            Command::Machine(command) => machine::run(context, command).await,
+            Command::Offer(command) => offer::run(context, command).await,
+            Command::Lease(command) => lease::run(context, command).await,
+            Command::Account(command) => account::run(context, command).await,
+            Command::Chain(command) => chain::run(context, command).await,
+            Command::Node(command) => node::run(context, command).await,
+            Command::Health(health) => health::run(context, health).await,
+            Command::Vault(command) => vault::run(command).await,
+        }
+    });
+    // A stream may still be open; it ends with the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// A new request id: each command is one request.
+fn request_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

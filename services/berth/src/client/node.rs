@@ -1,0 +1,390 @@
+//! `berth node`: launching nodes and looking after them.
+
+use super::context::{Authed, ContextArgs};
+use super::output::{OutputArgs, duration, fields, price, table, time, word};
+use super::{progress, request_id};
+use anyhow::Context as _;
+use berth_proto::api::v1::Money;
+use berth_proto::provisioning::v1::node_status::State;
+use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
+use berth_proto::provisioning::v1::{self as pb, Node};
+use clap::{Args, Subcommand, ValueEnum};
+use comfy_table::Table;
+use std::time::Duration;
+
+/// What can be done with nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Launch a node
+    Launch(Box<Launch>),
+    /// List nodes, newest first
+    List(List),
+    /// Show one node
+    Show(One),
+    /// Follow everything that happens to a node
+    Watch(One),
+    /// Print the log of a node
+    Logs(Logs),
+    /// Stop a node and keep its data
+    Stop(Change),
+    /// Start a stopped node
+    Start(Change),
+    /// Try a failed node again
+    Retry(Change),
+    /// Remove a node and its data, and end the lease that was made for it
+    Retire(Retire),
+}
+
+/// What a node does for its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Role {
+    Validator,
+    Full,
+    Archive,
+    Sentry,
+    Bridge,
+    Prover,
+    Light,
+}
+
+impl From<Role> for pb::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Validator => Self::Validator,
+            Role::Full => Self::Full,
+            Role::Archive => Self::Archive,
+            Role::Sentry => Self::Sentry,
+            Role::Bridge => Self::Bridge,
+            Role::Prover => Self::Prover,
+            Role::Light => Self::Light,
+        }
+    }
+}
+
+/// Arguments of `launch`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  berth node launch --chain cosmos-devnet --role full --name n1 --max-price 1.00 --wait
+  berth node launch --chain cosmoshub --role full --name hub --lease lease-0198… \\
+      --set moniker=hub --dry-run")]
+pub(crate) struct Launch {
+    /// The chain
+    #[arg(long)]
+    chain: String,
+    /// What the node does for it
+    #[arg(long, value_enum)]
+    role: Role,
+    /// Name for the node
+    #[arg(long)]
+    name: String,
+    /// Run on the machine of this lease
+    #[arg(long, group = "source", required = true)]
+    lease: Option<String>,
+    /// Or lease this offer
+    #[arg(long, group = "source")]
+    offer: Option<String>,
+    /// Or lease the cheapest machine that fits, at most at this price an hour
+    #[arg(long, group = "source", value_parser = price)]
+    max_price: Option<Money>,
+    /// Term of the lease that is made
+    #[arg(long, value_parser = duration)]
+    term: Option<prost_types::Duration>,
+    /// A setting of the chain, as KEY=VALUE; may be repeated
+    #[arg(long = "set", value_parser = setting, value_name = "KEY=VALUE")]
+    settings: Vec<(String, String)>,
+    /// Wait until it runs
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "15m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Check everything, and launch nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected KEY=VALUE".to_owned())
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Also those that are gone
+    #[arg(long)]
+    retired: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// A node by name or id.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Name or id
+    node: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  berth node logs n1 --component node --tail 20 --follow")]
+pub(crate) struct Logs {
+    /// Name or id
+    node: String,
+    /// Which container; the chain's first when absent
+    #[arg(long, default_value = "")]
+    component: String,
+    /// Only this many last lines
+    #[arg(long, default_value_t = 100)]
+    tail: i32,
+    /// Go on as lines come
+    #[arg(long, short)]
+    follow: bool,
+}
+
+/// A change that can be waited for.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// Name or id
+    node: String,
+    /// Wait until it is done
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "15m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Arguments of `retire`.
+#[derive(Debug, Args)]
+pub(crate) struct Retire {
+    #[command(flatten)]
+    change: Change,
+    /// Say what would be removed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+type Client = ProvisioningServiceClient<Authed>;
+
+pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Result<()> {
+    let mut client = ProvisioningServiceClient::new(context.load()?.channel()?);
+    match command {
+        Command::Launch(launch) => self::launch(&mut client, *launch).await,
+        Command::List(arguments) => list(&mut client, arguments).await,
+        Command::Show(one) => {
+            let node = get(&mut client, &one.node).await?;
+            print(one.output, node)
+        }
+        Command::Watch(one) => progress::follow(&mut client, &one.node, one.output.is_json()).await,
+        Command::Logs(arguments) => logs(&mut client, arguments).await,
+        Command::Stop(change) => {
+            let request = pb::StopNodeRequest {
+                request_id: request_id(),
+                node_id: change.node.clone(),
+            };
+            let node = client.stop_node(request).await?.into_inner().node;
+            finish(&mut client, change, node, &[State::Stopped]).await
+        }
+        Command::Start(change) => {
+            let request = pb::StartNodeRequest {
+                request_id: request_id(),
+                node_id: change.node.clone(),
+            };
+            let node = client.start_node(request).await?.into_inner().node;
+            finish(&mut client, change, node, &[State::Running]).await
+        }
+        Command::Retry(change) => {
+            let request = pb::RetryNodeRequest {
+                request_id: request_id(),
+                node_id: change.node.clone(),
+            };
+            let node = client.retry_node(request).await?.into_inner().node;
+            finish(&mut client, change, node, &[State::Running]).await
+        }
+        Command::Retire(retire) if retire.dry_run => {
+            let node = get(&mut client, &retire.change.node).await?;
+            eprintln!("Would remove this node and its data, and end a lease made for it:");
+            print(retire.change.output, node)
+        }
+        Command::Retire(Retire { change, .. }) => {
+            let request = pb::RetireNodeRequest {
+                request_id: request_id(),
+                node_id: change.node.clone(),
+            };
+            let node = client.retire_node(request).await?.into_inner().node;
+            finish(&mut client, change, node, &[State::Retired]).await
+        }
+    }
+}
+
+async fn launch(client: &mut Client, launch: Launch) -> anyhow::Result<()> {
+    let request = pb::LaunchNodeRequest {
+        request_id: request_id(),
+        name: launch.name,
+        spec: Some(pb::NodeSpec {
+            chain: launch.chain,
+            role: pb::Role::from(launch.role).into(),
+            source: Some(pb::Source {
+                lease_id: launch.lease.unwrap_or_default(),
+                offer_id: launch.offer.unwrap_or_default(),
+                max_price_per_hour: launch.max_price,
+                term: launch.term,
+            }),
+            settings: launch.settings.into_iter().collect(),
+        }),
+        validate_only: launch.dry_run,
+    };
+    let node = client.launch_node(request).await?.into_inner().node;
+    if launch.dry_run {
+        eprintln!("Would launch this node:");
+    }
+    let change = Change {
+        node: String::new(),
+        wait: launch.wait && !launch.dry_run,
+        timeout: launch.timeout,
+        output: launch.output,
+    };
+    finish(client, change, node, &[State::Running]).await
+}
+
+/// Waits when that was asked for, then prints the node.
+async fn finish(
+    client: &mut Client,
+    change: Change,
+    node: Option<Node>,
+    wanted: &[State],
+) -> anyhow::Result<()> {
+    if !change.wait {
+        return print(change.output, node);
+    }
+    let id = node.context("an answer without a node")?.id;
+    let node = progress::wait_for(client, &id, wanted, change.timeout).await?;
+    print(change.output, Some(node))
+}
+
+async fn get(client: &mut Client, node: &str) -> anyhow::Result<Option<Node>> {
+    let request = pb::GetNodeRequest {
+        node_id: node.to_owned(),
+    };
+    Ok(client.get_node(request).await?.into_inner().node)
+}
+
+async fn logs(client: &mut Client, arguments: Logs) -> anyhow::Result<()> {
+    let request = pb::StreamNodeLogsRequest {
+        node_id: arguments.node,
+        component: arguments.component,
+        tail: arguments.tail,
+        follow: arguments.follow,
+    };
+    let mut stream = client.stream_node_logs(request).await?.into_inner();
+    while let Some(answer) = stream.message().await? {
+        println!("{}", printable(&answer.line));
+    }
+    Ok(())
+}
+
+/// The line comes from a machine that is not ours: no control sequence of it
+/// reaches the terminal.
+fn printable(line: &str) -> String {
+    line.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
+    let mut all = pb::ListNodesResponse::default();
+    loop {
+        let request = pb::ListNodesRequest {
+            page_size: 200,
+            page_token: std::mem::take(&mut all.next_page_token),
+            show_retired: arguments.retired,
+        };
+        let page = client.list_nodes(request).await?.into_inner();
+        all.nodes.extend(page.nodes);
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() {
+            break;
+        }
+    }
+    arguments.output.print(&all, |all| {
+        let rows = all.nodes.iter().map(|node| {
+            let spec = node.spec.clone().unwrap_or_default();
+            let status = node.status.clone().unwrap_or_default();
+            let placement = status.placement.clone().unwrap_or_default();
+            [
+                node.name.clone(),
+                spec.chain.clone(),
+                word(spec.role().as_str_name(), "ROLE_"),
+                word(status.state().as_str_name(), "STATE_"),
+                word(status.health().as_str_name(), "HEALTH_"),
+                placement.machine_id,
+                if status.status_reason.is_empty() {
+                    status.health_reason
+                } else {
+                    status.status_reason
+                },
+            ]
+        });
+        table(
+            [
+                "name", "chain", "role", "state", "health", "machine", "reason",
+            ],
+            rows.collect(),
+        )
+    })
+}
+
+fn print(output: OutputArgs, node: Option<Node>) -> anyhow::Result<()> {
+    output.print(&pb::GetNodeResponse { node }, |answer| {
+        answer.node.as_ref().map_or_else(Table::new, describe)
+    })
+}
+
+fn describe(node: &Node) -> Table {
+    let spec = node.spec.clone().unwrap_or_default();
+    let status = node.status.clone().unwrap_or_default();
+    let components = status.components.iter().map(|component| {
+        format!(
+            "{}: {}, {} restarts",
+            component.name, component.state, component.restarts
+        )
+    });
+    let settings = spec
+        .settings
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}"));
+    let mut rows = vec![
+        ("name", node.name.clone()),
+        ("id", node.id.clone()),
+        ("chain", spec.chain.clone()),
+        ("role", word(spec.role().as_str_name(), "ROLE_")),
+        ("settings", settings.collect::<Vec<_>>().join("\n")),
+        ("state", word(status.state().as_str_name(), "STATE_")),
+        ("reason", status.status_reason.clone()),
+        ("health", word(status.health().as_str_name(), "HEALTH_")),
+        ("because", status.health_reason.clone()),
+        ("lease", status.lease_id.clone()),
+        ("components", components.collect::<Vec<_>>().join("\n")),
+        ("launched (UTC)", time(node.create_time.as_ref())),
+    ];
+    if let Some(placement) = &status.placement {
+        rows.push(("machine", placement.machine_id.clone()));
+        rows.push(("fence", placement.fence.to_string()));
+    }
+    fields(rows)
+}

@@ -1,0 +1,235 @@
+//! A private Postgres: the installed programs on a folder of our own, on a
+//! socket only, as the `postgres` user, since it refuses root.
+
+use anyhow::{Context as _, bail, ensure};
+use nix::unistd::{Gid, Uid, User, chown};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// How long it may take to start, with recovery after a crash.
+const START: Duration = Duration::from_secs(60);
+/// Longest path of a socket, with its name.
+const SOCKET_PATH: usize = 107;
+
+/// A running Postgres.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    child: Child,
+    programs: PathBuf,
+    dir: PathBuf,
+    user: (Uid, Gid),
+}
+
+impl Postgres {
+    /// Starts Postgres on `dir`, which is made when it is not there.
+    pub(super) async fn start(dir: &Path) -> anyhow::Result<Self> {
+        let user = user()?;
+        let programs = programs()?;
+        ensure!(
+            dir.as_os_str().len() + "/.s.PGSQL.5432".len() < SOCKET_PATH,
+            "{} is too long for a socket; choose a shorter --data-dir",
+            dir.display()
+        );
+        fs::create_dir_all(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        chown(dir, Some(user.0), Some(user.1))?;
+        let data = dir.join("data");
+        let command = |program: &str| {
+            let mut command = Command::new(programs.join(program));
+            command
+                .uid(user.0.as_raw())
+                .gid(user.1.as_raw())
+                .current_dir("/");
+            command
+        };
+        if !data.join("PG_VERSION").exists() {
+            // A folder without it was left by an attempt that was cut off.
+            if data.exists() {
+                fs::remove_dir_all(&data)?;
+            }
+            let made = command("initdb")
+                .arg("-D")
+                .arg(&data)
+                .args(["-U", "berth", "--auth=trust", "-E", "UTF8", "--locale=C"])
+                .stdin(Stdio::null())
+                .output()
+                .await
+                .context("cannot run initdb")?;
+            ensure!(
+                made.status.success(),
+                "initdb failed; may the `postgres` user pass through every folder above {}?\n{}",
+                dir.display(),
+                String::from_utf8_lossy(&made.stderr).trim()
+            );
+        }
+        end_leftover(&programs, &data, user).await?;
+        let log = fs::File::create(dir.join("postgres.log"))?;
+        let child = command("postgres")
+            .arg("-D")
+            .arg(&data)
+            .arg("-c")
+            .arg("listen_addresses=")
+            .arg("-c")
+            .arg(format!("unix_socket_directories={}", dir.display()))
+            .args(["-c", "max_connections=300", "-c", "shared_buffers=128MB"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("cannot run postgres")?;
+        let postgres = Self {
+            child,
+            programs,
+            dir: dir.to_owned(),
+            user,
+        };
+        postgres.ready().await?;
+        Ok(postgres)
+    }
+
+    /// URL of one of its databases.
+    pub(super) fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://{database}@localhost:5432/{database}?host={}",
+            self.dir.display()
+        )
+    }
+
+    /// Sees that a database with a role of the same name exists.
+    pub(super) async fn ensure_database(&self, name: &str) -> anyhow::Result<()> {
+        let role = format!(
+            "do $$ begin create role {name} login; exception when duplicate_object then null; end $$"
+        );
+        self.sql(&role).await?;
+        let exists = self
+            .sql(&format!(
+                "select 1 from pg_database where datname = '{name}'"
+            ))
+            .await?;
+        if exists.trim().is_empty() {
+            self.sql(&format!("create database {name} owner {name}"))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn sql(&self, statement: &str) -> anyhow::Result<String> {
+        let output = Command::new(self.programs.join("psql"))
+            .arg("-h")
+            .arg(&self.dir)
+            .args([
+                "-U",
+                "berth",
+                "-d",
+                "postgres",
+                "-XAtq",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-c",
+            ])
+            .arg(statement)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("cannot run psql")?;
+        ensure!(
+            output.status.success(),
+            "postgres refused a statement: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        let answers = async {
+            while self.sql("select 1").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(START, answers).await.is_err() {
+            bail!(
+                "postgres did not start; see {}",
+                self.dir.join("postgres.log").display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) async fn ended(&mut self) -> anyhow::Error {
+        let status = self.child.wait().await;
+        anyhow::anyhow!("postgres ended by itself: {status:?}")
+    }
+
+    /// Ends it cleanly, within seconds.
+    pub(super) async fn stop(mut self) {
+        let data = self.dir.join("data");
+        stop(&self.programs, &data, self.user).await.ok();
+        self.child.wait().await.ok();
+    }
+}
+
+/// A server that an earlier process left running on the same folder.
+async fn end_leftover(programs: &Path, data: &Path, user: (Uid, Gid)) -> anyhow::Result<()> {
+    if data.join("postmaster.pid").exists() {
+        stop(programs, data, user).await?;
+    }
+    Ok(())
+}
+
+async fn stop(programs: &Path, data: &Path, user: (Uid, Gid)) -> anyhow::Result<()> {
+    Command::new(programs.join("pg_ctl"))
+        .arg("-D")
+        .arg(data)
+        .args(["stop", "-m", "fast", "-t", "8", "-s"])
+        .uid(user.0.as_raw())
+        .gid(user.1.as_raw())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .await
+        .context("cannot run pg_ctl")?;
+    Ok(())
+}
+
+fn user() -> anyhow::Result<(Uid, Gid)> {
+    if !Uid::effective().is_root() {
+        return Ok((Uid::effective(), Gid::effective()));
+    }
+    for name in ["postgres", "nobody"] {
+        if let Some(user) = User::from_name(name)? {
+            return Ok((user.uid, user.gid));
+        }
+    }
+    bail!("there is no user `postgres`; install PostgreSQL, or run `make bootstrap`")
+}
+
+/// The newest installed version, as Debian lays it out, or what is on the path.
+fn programs() -> anyhow::Result<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    found.sort();
+    if let Some((_, newest)) = found.pop() {
+        return Ok(newest);
+    }
+    ["/usr/local/bin", "/usr/bin", "/usr/pgsql/bin"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|bin| bin.join("initdb").exists())
+        .context("PostgreSQL is not installed; run `make bootstrap`")
+}
