@@ -1,0 +1,283 @@
+//! Every rpc, called by everybody, over real TLS.
+//!
+//! The body of each call is not a message: whoever is admitted is told that, so
+//! that nothing is ever done.
+
+use crate::rows::{ROWS, Service};
+use berth_core::{Fence, NodeId, PlacementId, now};
+use berth_runtime::clients;
+use berth_runtime::identity::{Bundle, Identity};
+use berth_runtime::schema::ACCESS;
+use berth_secrets::{Vault, VaultConfig};
+use berth_tests::Berth;
+use rcgen::{CertificateParams, KeyPair};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use tokio::runtime::Runtime;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+
+/// Those who have a certificate.
+const SERVICES: [&str; 5] = [
+    "gateway",
+    "inventory",
+    "leasing",
+    "monitoring",
+    "provisioning",
+];
+const PLACEMENT: &str = "placement";
+
+/// Tries everybody against everything.
+pub(crate) fn every_rpc(berth: &Berth) {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .unwrap();
+    every_rpc_has_a_row();
+    Runtime::new()
+        .unwrap()
+        .block_on(through_the_gateway(berth.context()));
+    let inside = || {
+        Runtime::new()
+            .unwrap()
+            .block_on(between_services(berth.dir()))
+    };
+    berth.rig().in_fabric(inside).unwrap();
+}
+
+/// All paths with their callers, as the rows say.
+fn rows() -> impl Iterator<Item = (&'static Service, String, &'static [&'static str])> {
+    ROWS.iter().flat_map(|service| {
+        let path = move |method: &str| format!("/{}/{method}", service.name);
+        service
+            .methods
+            .iter()
+            .map(move |(method, callers)| (service, path(method), *callers))
+    })
+}
+
+fn every_rpc_has_a_row() {
+    let rows: BTreeMap<String, Vec<&str>> = rows()
+        .map(|(_, path, callers)| (path, callers.to_vec()))
+        .collect();
+    let api: BTreeMap<String, Vec<&str>> = ACCESS
+        .iter()
+        .map(|(path, access)| {
+            (
+                path.clone(),
+                access.callers.iter().map(String::as_str).collect(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        rows, api,
+        "add or change the row of the rpc in tests/e2e/rows.rs"
+    );
+}
+
+/// The public endpoint: nothing without a token, nothing internal with one.
+async fn through_the_gateway(context: &Path) {
+    let context = fs::read_to_string(context).unwrap();
+    let context: toml::Table = context.parse().expect("the context is TOML");
+    let value = |key: &str| context[key].as_str().expect("a text");
+    let authority = fs::read_to_string(value("ca_file")).unwrap();
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+    let endpoint = Endpoint::from_shared(value("endpoint").to_owned()).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
+    let token = value("token");
+    let cut = &token[..token.len() - 1];
+    for (_, path, callers) in rows() {
+        let public = callers.contains(&"gateway");
+        for wrong in [None, Some(cut), Some("")] {
+            let said = call(&channel, &path, wrong).await;
+            assert_eq!(
+                said.code(),
+                Code::Unauthenticated,
+                "{path} with a wrong token: {said}"
+            );
+        }
+        let said = call(&channel, &path, Some(token)).await;
+        assert_eq!(was_admitted(&said), public, "{path} with the token: {said}");
+        if !public {
+            assert_eq!(said.code(), Code::PermissionDenied, "{path}: {said}");
+        }
+    }
+}
+
+/// Every certificate against every listener, and nobody's.
+async fn between_services(dir: &Path) {
+    let config = fs::read_to_string(dir.join("berth.toml")).unwrap();
+    let config: toml::Table = config.parse().expect("the configuration is TOML");
+    let mut callers = BTreeMap::new();
+    for role in SERVICES {
+        callers.insert(role, service(dir, role).await);
+    }
+    callers.insert(PLACEMENT, placement(dir).await);
+    for (service, path, permitted) in rows() {
+        let (role, address) = listener(&config, service);
+        for (caller, identity) in &callers {
+            let channel = clients::channel(role, &address, identity);
+            let said = call(&channel, &path, None).await;
+            let admitted = permitted.contains(caller);
+            assert_eq!(was_admitted(&said), admitted, "{path} by {caller}: {said}");
+            // A certificate of the other authority does not get as far as that.
+            if !admitted && (*caller == PLACEMENT) == permitted.contains(&PLACEMENT) {
+                assert_eq!(
+                    said.code(),
+                    Code::PermissionDenied,
+                    "{path} by {caller}: {said}"
+                );
+            }
+        }
+        let said = call(&nobody(dir, role, &address), &path, None).await;
+        assert!(!was_admitted(&said), "{path} by nobody: {said}");
+    }
+}
+
+/// Who answers a service, and where.
+fn listener(config: &toml::Table, service: &Service) -> (&'static str, String) {
+    let role = service.name.split('.').nth(1).expect("berth.<role>.v1");
+    let role = SERVICES
+        .into_iter()
+        .find(|known| *known == role)
+        .expect("a role");
+    let address = if service.name.ends_with(".PlacementService") {
+        config[role]["placement_listen"]
+            .as_str()
+            .unwrap()
+            .replace("0.0.0.0", "127.0.0.1")
+    } else {
+        config["peers"][role].as_str().unwrap().to_owned()
+    };
+    (role, address)
+}
+
+async fn vault(dir: &Path, role: &str) -> Vault {
+    let config = fs::read_to_string(dir.join("berth.toml")).unwrap();
+    let config: toml::Table = config.parse().expect("the configuration is TOML");
+    let address = config["vault"]["address"].as_str().unwrap();
+    let authority = config["vault"]["ca_file"].as_str().unwrap();
+    let login = dir.join("secret-id").join(role);
+    let config = VaultConfig::new(address, Some(authority.into()), role, login);
+    Vault::connect(config).await.unwrap()
+}
+
+/// A service, with the certificate that it gets.
+async fn service(dir: &Path, role: &str) -> Identity {
+    let vault = vault(dir, role).await;
+    let certificate = vault.issue_service_certificate(role).await.unwrap();
+    let identity = Identity::pending();
+    let bundle = Bundle {
+        certificate_pem: certificate.certificate_chain,
+        private_key_pem: certificate.private_key,
+        services_ca_pem: certificate.ca,
+        placements_ca_pem: vault.placements_ca().await.unwrap(),
+        not_after: certificate.not_after.into(),
+    };
+    identity.replace(&bundle).unwrap();
+    identity
+}
+
+/// A leased machine, with a certificate as its agent has.
+async fn placement(dir: &Path) -> Identity {
+    let vault = vault(dir, "provisioning").await;
+    let key = KeyPair::generate().unwrap();
+    let request = CertificateParams::default()
+        .serialize_request(&key)
+        .unwrap();
+    let (node, placement) = (NodeId::generate(), PlacementId::generate());
+    let signed = vault
+        .sign_placement_csr(
+            &request.pem().unwrap(),
+            &node.to_string(),
+            &placement.to_string(),
+            Fence::FIRST.get(),
+        )
+        .await
+        .unwrap();
+    let identity = Identity::pending();
+    let bundle = Bundle {
+        certificate_pem: signed,
+        private_key_pem: key.serialize_pem().into(),
+        services_ca_pem: vault.services_ca().await.unwrap(),
+        placements_ca_pem: vault.placements_ca().await.unwrap(),
+        not_after: now(),
+    };
+    identity.replace(&bundle).unwrap();
+    identity
+}
+
+/// Somebody who trusts our services and shows no certificate.
+fn nobody(dir: &Path, role: &str, address: &str) -> Channel {
+    let authority = fs::read_to_string(dir.join("ca.pem")).unwrap();
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority))
+        .domain_name(role);
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
+    endpoint.tls_config(tls).unwrap().connect_lazy()
+}
+
+/// Calls a method with a body that is no message.
+async fn call(channel: &Channel, path: &str, token: Option<&str>) -> Status {
+    let mut request = Request::new(());
+    if let Some(token) = token {
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+    }
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    if let Err(error) = grpc.ready().await {
+        return Status::from_error(error.into());
+    }
+    let path = path.parse().expect("a path");
+    let answer = grpc.unary(request, path, Nonsense).await;
+    answer.expect_err("no message is no request")
+}
+
+/// Whether the call got as far as the message, which it does not have.
+fn was_admitted(said: &Status) -> bool {
+    said.code() == Code::Internal && said.message().contains("decode")
+}
+
+/// Sends a byte that no message begins with.
+struct Nonsense;
+
+impl Codec for Nonsense {
+    type Encode = ();
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Nonsense {
+    type Item = ();
+    type Error = Status;
+
+    fn encode(&mut self, (): (), buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_u8(buffer, 0xff);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+impl Decoder for Nonsense {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        let length = bytes::Buf::remaining(buffer);
+        bytes::Buf::advance(buffer, length);
+        Ok(Some(()))
+    }
+}

@@ -1,0 +1,50 @@
+//! Whole control planes on machines of the rig: what a person does from a wish
+//! to a clean machine, what nobody may see, and who may call what.
+//!
+//! Each test has a control plane of its own, so tests are few and long.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot run must fail"
+)]
+
+mod access;
+mod ledger;
+mod rows;
+mod sentinel;
+mod story;
+
+use berth_tests::{Berth, Shape};
+
+#[test]
+fn a_node_goes_from_a_wish_to_following_the_chain_and_back_to_a_clean_machine() {
+    let mut berth = Berth::start(Shape {
+        machines: 2,
+        replicas: 1,
+    });
+    story::told(&mut berth);
+    berth.stop();
+    berth.assert_no_errors();
+}
+
+#[test]
+fn two_replicas_of_every_service_pass_the_same_story() {
+    let mut berth = Berth::start(Shape {
+        machines: 2,
+        replicas: 2,
+    });
+    story::told(&mut berth);
+    berth.stop();
+    berth.assert_no_errors();
+}
+
+#[test]
+fn every_rpc_admits_those_it_names_and_nobody_else() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 1,
+    });
+    access::every_rpc(&berth);
+    berth.stop();
+}

@@ -1,0 +1,100 @@
+//! Who may call what: one row an rpc, written by hand beside the API, so that a
+//! change of either must be meant.
+
+/// The rpcs of one service.
+pub(crate) struct Service {
+    /// Its full name.
+    pub(crate) name: &'static str,
+    /// Each method, and the certificates that may call it.
+    pub(crate) methods: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// Every rpc of Berth.
+pub(crate) const ROWS: &[Service] = &[
+    Service {
+        name: "berth.inventory.v1.FleetService",
+        methods: &[
+            ("ReserveMachine", &["leasing"]),
+            ("ConfirmReservation", &["leasing"]),
+            ("ReleaseMachine", &["leasing"]),
+            ("ResolveMachine", &["provisioning"]),
+            ("ListMachineWork", &["provisioning"]),
+            ("RecordVerification", &["provisioning"]),
+            ("RecordWipe", &["provisioning"]),
+            ("ReportMachineProblem", &["provisioning"]),
+        ],
+    },
+    Service {
+        name: "berth.inventory.v1.InventoryService",
+        methods: &[
+            ("CreateSupplier", &["gateway"]),
+            ("GetSupplier", &["gateway"]),
+            ("ListSuppliers", &["gateway"]),
+            ("EnrollMachine", &["gateway"]),
+            ("GetMachine", &["gateway"]),
+            ("ListMachines", &["gateway"]),
+            ("UpdateMachine", &["gateway"]),
+            ("VerifyMachine", &["gateway"]),
+            ("CordonMachine", &["gateway"]),
+            ("UncordonMachine", &["gateway"]),
+            ("RetireMachine", &["gateway"]),
+            ("CreateOffer", &["gateway"]),
+            ("GetOffer", &["gateway"]),
+            ("ListOffers", &["gateway"]),
+            ("CloseOffer", &["gateway"]),
+        ],
+    },
+    Service {
+        name: "berth.leasing.v1.LeasingService",
+        methods: &[
+            ("CreateLease", &["gateway", "provisioning"]),
+            ("GetLease", &["gateway", "provisioning"]),
+            ("ListLeases", &["gateway", "provisioning"]),
+            ("ExtendLease", &["gateway"]),
+            ("EndLease", &["gateway", "provisioning"]),
+            ("CreditAccount", &["gateway"]),
+            ("GetBalance", &["gateway"]),
+            ("ListLedgerEntries", &["gateway"]),
+        ],
+    },
+    Service {
+        name: "berth.monitoring.v1.MonitoringService",
+        methods: &[
+            ("GetHealth", &["gateway", "provisioning"]),
+            ("WatchHealth", &["gateway", "provisioning"]),
+            ("QuerySamples", &["gateway"]),
+        ],
+    },
+    Service {
+        name: "berth.monitoring.v1.TargetService",
+        methods: &[
+            ("PutTarget", &["provisioning"]),
+            ("DeleteTarget", &["provisioning"]),
+        ],
+    },
+    Service {
+        name: "berth.provisioning.v1.PlacementService",
+        methods: &[("RenewCertificate", &["placement"])],
+    },
+    Service {
+        name: "berth.provisioning.v1.ProvisioningService",
+        methods: &[
+            ("GetChain", &["gateway"]),
+            ("ListChains", &["gateway"]),
+            ("RegisterChain", &["gateway"]),
+            ("PinChain", &["gateway"]),
+            ("LaunchNode", &["gateway"]),
+            ("GetNode", &["gateway"]),
+            ("ListNodes", &["gateway"]),
+            ("UpdateNode", &["gateway"]),
+            ("StopNode", &["gateway"]),
+            ("StartNode", &["gateway"]),
+            ("RetryNode", &["gateway"]),
+            ("RetireNode", &["gateway"]),
+            ("WatchNode", &["gateway"]),
+            ("StreamNodeLogs", &["gateway"]),
+            ("ScanHostKey", &["gateway"]),
+            ("GetMachineSetup", &["gateway"]),
+        ],
+    },
+];

@@ -1,0 +1,38 @@
+//! Services that are killed while they work.
+
+use crate::{LAUNCH, launch, runs_once};
+use berth_tests::{Berth, Event, Shape};
+
+/// What a launch is doing.
+type Moment = fn(&Event) -> bool;
+
+/// Each role, and when it is killed.
+const KILLS: [(&str, Moment); 5] = [
+    ("leasing", |event| event.step == "lease"),
+    ("inventory", |event| event.step == "gates"),
+    ("provisioning", |event| {
+        event.step == "image" && event.percent > 0
+    }),
+    ("monitoring", |event| event.step == "containers"),
+    ("gateway", |event| event.step == "answer"),
+];
+
+#[test]
+fn a_service_killed_at_any_time_during_a_launch_does_no_harm() {
+    // One to launch on, while the other is still being wiped.
+    let mut berth = Berth::start(Shape {
+        machines: 2,
+        replicas: 1,
+    });
+    berth.register_chain();
+    for (role, when) in KILLS {
+        let name = format!("without-{role}");
+        launch(&berth, &name);
+        let watch = berth.watch(&name);
+        watch.wait_for(&format!("the moment to kill {role}"), LAUNCH, when);
+        berth.kill(role);
+        runs_once(&berth, &name);
+        berth.run(&["node", "retire", &name, "--wait"]);
+    }
+    berth.stop();
+}
