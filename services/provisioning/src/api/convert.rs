@@ -142,6 +142,7 @@ pub(super) fn node(node: &Node, placement: Option<&Placement>) -> pb::Node {
             placement: placement.map(pb::Placement::from),
             components: node.components.iter().map(pb::Component::from).collect(),
             lease_id: node.lease_id.map(|id| id.to_string()).unwrap_or_default(),
+            event_sequence: node.last_event,
         }),
         reconciling: node.state.is_reconciling(),
     }

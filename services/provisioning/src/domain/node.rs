@@ -107,6 +107,8 @@ pub struct Node {
     pub lease_asked: bool,
     /// How many leases were made for it before.
     pub lease_number: i32,
+    /// Sequence of its newest event when it was read.
+    pub last_event: i64,
     /// Grows with every change of wish and state; shown to callers as the etag.
     pub version: i64,
     /// When it was made.
@@ -156,6 +158,7 @@ impl NewNode {
             lease_id: None,
             lease_asked: false,
             lease_number: 0,
+            last_event: 0,
             version: 1,
             create_time: now,
         }

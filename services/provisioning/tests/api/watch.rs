@@ -1,6 +1,6 @@
 //! Watching a node.
 
-use crate::support::{Alone, from, launch, names_field};
+use crate::support::{Alone, from, get, launch, names_field, request_id};
 use berth_core::NodeId;
 use berth_proto::provisioning::v1 as pb;
 use berth_proto::provisioning::v1::provisioning_service_server::ProvisioningService as _;
@@ -82,6 +82,52 @@ async fn a_watch_goes_on_where_another_ended_without_a_gap(db: PgPool) {
         }
     }
     assert_eq!(seen, (1..=count).collect::<Vec<_>>());
+}
+
+/// The sequence of the newest event, as the node says.
+fn newest(node: &pb::Node) -> i64 {
+    node.status.as_ref().unwrap().event_sequence
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_node_says_which_event_is_its_newest(db: PgPool) {
+    let all = Alone::new(db).await;
+    let node = launch(&all.api, all.account, "n1").await;
+    assert_eq!(newest(&node), 1);
+    tell(&all, &node, "two").await;
+    let node = get(&all.api, all.account, "n1").await.unwrap();
+    assert_eq!(newest(&node), 2);
+    tell(&all, &node, "two").await;
+    let list = pb::ListNodesRequest::default();
+    let list = all.api.list_nodes(from(all.account, list)).await.unwrap();
+    let listed = list.into_inner().nodes;
+    assert_eq!(newest(&listed[0]), 2, "what was told already is no event");
+    let mut stream = watch(&all, &node, 0).await;
+    let told = stream.next().await.unwrap().unwrap();
+    assert_eq!(told.event.unwrap().sequence, 1);
+    assert_eq!(newest(&told.node.unwrap()), 2, "one more is to come");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_watch_from_the_newest_event_tells_only_what_follows(db: PgPool) {
+    let all = Alone::new(db).await;
+    let node = launch(&all.api, all.account, "n1").await;
+    tell(&all, &node, "two").await;
+    let before = newest(&get(&all.api, all.account, "n1").await.unwrap());
+    let message = pb::RetireNodeRequest {
+        request_id: request_id(),
+        node_id: node.id.clone(),
+    };
+    let answer = all.api.retire_node(from(all.account, message)).await;
+    let changed = answer.unwrap().into_inner().node.unwrap();
+    assert_eq!(newest(&changed), before + 1);
+    let mut stream = watch(&all, &node, before).await;
+    let first = next(&mut stream).await;
+    assert_eq!(
+        (first.sequence, first.message.as_str()),
+        (3, "RETIRING"),
+        "the change is told and nothing before it"
+    );
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
