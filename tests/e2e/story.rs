@@ -174,8 +174,11 @@ fn stands_on(berth: &Berth, machine_id: &str) {
 
 fn stop_keeps_the_data(berth: &Berth, machine_id: &str) {
     let before = Sight::of(&berth.computer(machine_id));
-    let stopped = berth.run(&["node", "stop", NODE, "--wait"]);
-    assert_eq!(text(&stopped, "/node/status/state"), "STATE_STOPPED");
+    let stopped = berth.ask(&["node", "stop", NODE, "--wait"]);
+    assert_eq!(text(&stopped.json, "/node/status/state"), "STATE_STOPPED");
+    for (step, told) in [("STOPPING", true), ("STOPPED", true), ("accepted", false)] {
+        assert_eq!(stopped.said.contains(step), told, "{}", stopped.said);
+    }
     let after = Sight::of(&berth.computer(machine_id));
     assert!(
         after.containers.iter().all(|c| c.ends_with(" exited")),

@@ -33,6 +33,12 @@ fn a_service_killed_at_any_time_during_a_launch_does_no_harm() {
         berth.kill(role);
         runs_once(&berth, &name);
         berth.run(&["node", "retire", &name, "--wait"]);
+        let told: Vec<i64> = watch.finish().iter().map(|event| event.sequence).collect();
+        let all: Vec<i64> = (1..).take(told.len()).collect();
+        assert_eq!(
+            told, all,
+            "a watch lives on without {role} and misses nothing"
+        );
     }
     berth.stop();
 }

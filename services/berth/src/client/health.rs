@@ -62,11 +62,7 @@ async fn node_id(channel: Authed, node: &str) -> anyhow::Result<String> {
 /// Health in one line.
 pub(crate) fn line(health: &pb::Health) -> String {
     let state = word(health.state().as_str_name(), "STATE_");
-    let synced = if health.sync_percent < 0 {
-        String::new()
-    } else {
-        format!(", {} % synced", health.sync_percent)
-    };
+    let synced = synced(health).map_or_else(String::new, |synced| format!(", {synced} synced"));
     format!(
         "{state}{synced}, height {}, {} peers{}{}",
         health.height,
@@ -74,6 +70,20 @@ pub(crate) fn line(health: &pb::Health) -> String {
         if health.reasons.is_empty() { "" } else { ": " },
         health.reasons.join("; ")
     )
+}
+
+/// Health in columns: in one word, how much is synced, peers, height.
+pub(crate) fn columns(health: &pb::Health) -> [String; 4] {
+    [
+        word(health.state().as_str_name(), "STATE_"),
+        synced(health).unwrap_or_else(|| known(-1)),
+        known(health.peers),
+        health.height.to_string(),
+    ]
+}
+
+fn synced(health: &pb::Health) -> Option<String> {
+    (health.sync_percent >= 0).then(|| format!("{} %", health.sync_percent))
 }
 
 fn known(number: i64) -> String {
@@ -93,9 +103,7 @@ fn describe(health: &pb::Health) -> Table {
         ("peers", known(health.peers)),
         ("last signal (UTC)", time(health.signal_time.as_ref())),
     ];
-    if health.sync_percent >= 0 {
-        rows.push(("synced", format!("{} %", health.sync_percent)));
-    }
+    rows.extend(synced(health).map(|synced| ("synced", synced)));
     rows.extend(health.checks.iter().map(|check| {
         let outcome = word(check.outcome().as_str_name(), "OUTCOME_");
         (check.name.as_str(), format!("{outcome}: {}", check.message))

@@ -13,11 +13,12 @@ mod output;
 mod progress;
 mod registry;
 mod vault;
+mod watch;
 
 pub(crate) use context::{Authed, Context, ContextArgs};
 pub(crate) use exit::report;
-pub(crate) use health::line as describe_health;
-pub(crate) use output::money;
+pub(crate) use health::{columns as health_columns, line as describe_health};
+pub(crate) use output::{money, table, word};
 
 use clap::Subcommand;
 use std::process::ExitCode;

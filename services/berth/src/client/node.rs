@@ -2,6 +2,7 @@
 
 use super::context::{Authed, ContextArgs};
 use super::output::{OutputArgs, duration, fields, price, table, time, word};
+use super::watch::Watch;
 use super::{progress, request_id};
 use anyhow::Context as _;
 use berth_proto::api::v1::Money;
@@ -184,31 +185,39 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
             let node = get(&mut client, &one.node).await?;
             print(one.output, node)
         }
-        Command::Watch(one) => progress::follow(&mut client, &one.node, one.output.is_json()).await,
+        Command::Watch(one) => {
+            // Of the one that has the name now, though another may take it.
+            let node = get(&mut client, &one.node).await?;
+            let id = node.context("an answer without a node")?.id;
+            progress::follow(Watch::new(&client, &id, 0), one.output.is_json()).await
+        }
         Command::Logs(arguments) => logs(&mut client, arguments).await,
         Command::Stop(change) => {
+            let after = newest(&mut client, &change).await?;
             let request = pb::StopNodeRequest {
                 request_id: request_id(),
                 node_id: change.node.clone(),
             };
             let node = client.stop_node(request).await?.into_inner().node;
-            finish(&mut client, change, node, &[State::Stopped]).await
+            finish(&mut client, change, node, &[State::Stopped], after).await
         }
         Command::Start(change) => {
+            let after = newest(&mut client, &change).await?;
             let request = pb::StartNodeRequest {
                 request_id: request_id(),
                 node_id: change.node.clone(),
             };
             let node = client.start_node(request).await?.into_inner().node;
-            finish(&mut client, change, node, &[State::Running]).await
+            finish(&mut client, change, node, &[State::Running], after).await
         }
         Command::Retry(change) => {
+            let after = newest(&mut client, &change).await?;
             let request = pb::RetryNodeRequest {
                 request_id: request_id(),
                 node_id: change.node.clone(),
             };
             let node = client.retry_node(request).await?.into_inner().node;
-            finish(&mut client, change, node, &[State::Running]).await
+            finish(&mut client, change, node, &[State::Running], after).await
         }
         Command::Retire(retire) if retire.dry_run => {
             let node = get(&mut client, &retire.change.node).await?;
@@ -216,12 +225,13 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
             print(retire.change.output, node)
         }
         Command::Retire(Retire { change, .. }) => {
+            let after = newest(&mut client, &change).await?;
             let request = pb::RetireNodeRequest {
                 request_id: request_id(),
                 node_id: change.node.clone(),
             };
             let node = client.retire_node(request).await?.into_inner().node;
-            finish(&mut client, change, node, &[State::Retired]).await
+            finish(&mut client, change, node, &[State::Retired], after).await
         }
     }
 }
@@ -253,21 +263,36 @@ async fn launch(client: &mut Client, launch: Launch) -> anyhow::Result<()> {
         timeout: launch.timeout,
         output: launch.output,
     };
-    finish(client, change, node, &[State::Running]).await
+    finish(client, change, node, &[State::Running], 0).await
 }
 
-/// Waits when that was asked for, then prints the node.
+/// The newest event of a node that is about to change: what is waited for comes
+/// after it. The answer to the change may already be ahead of the first steps.
+async fn newest(client: &mut Client, change: &Change) -> anyhow::Result<i64> {
+    if !change.wait {
+        return Ok(0);
+    }
+    let status = get(client, &change.node)
+        .await?
+        .and_then(|node| node.status);
+    Ok(status.unwrap_or_default().event_sequence)
+}
+
+/// Waits when that was asked for, showing the events after a sequence, then
+/// prints the node.
 async fn finish(
     client: &mut Client,
     change: Change,
     node: Option<Node>,
     wanted: &[State],
+    after: i64,
 ) -> anyhow::Result<()> {
     if !change.wait {
         return print(change.output, node);
     }
     let id = node.context("an answer without a node")?.id;
-    let node = progress::wait_for(client, &id, wanted, change.timeout).await?;
+    let watch = Watch::new(client, &id, after);
+    let node = progress::wait_for(watch, wanted, change.timeout).await?;
     print(change.output, Some(node))
 }
 

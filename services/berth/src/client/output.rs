@@ -5,9 +5,8 @@ use berth_proto::api::v1 as pb;
 use berth_runtime::schema::POOL;
 use chrono::DateTime;
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets};
 use prost_reflect::DynamicMessage;
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 /// How to print.
@@ -57,12 +56,9 @@ pub(super) fn json<M: prost::Message + prost::Name>(message: &M) -> anyhow::Resu
 }
 
 /// A table with a head.
-pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Table {
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    }
     table.set_header(head.map(str::to_uppercase));
     table.add_rows(rows);
     table
@@ -81,7 +77,7 @@ pub(super) fn fields(rows: Vec<(&str, String)>) -> Table {
 }
 
 /// `STATE_RUNNING` as `running`.
-pub(super) fn word(name: &str, prefix: &str) -> String {
+pub(crate) fn word(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix)
         .replace('_', " ")
         .to_lowercase()

@@ -1,17 +1,15 @@
 //! Following a node: a line a step, live on a terminal and plain elsewhere.
 
-use super::context::Authed;
 use super::exit::NotInTime;
 use super::output::{json, word};
+use super::watch::Watch;
 use anyhow::bail;
 use berth_proto::provisioning::v1::node_status::State;
-use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
 use berth_proto::provisioning::v1::{self as pb, NodeEvent};
 use chrono::DateTime;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
-use tonic::Code;
 
 /// How steps are shown.
 pub(super) struct Steps {
@@ -72,54 +70,38 @@ impl Drop for Steps {
     }
 }
 
-type Client = ProvisioningServiceClient<Authed>;
-
-/// Waits until a node is in one of the wanted states, showing every step. The
-/// stream is taken up again where it broke.
+/// Waits until a node is in one of the wanted states, showing every step.
 pub(super) async fn wait_for(
-    client: &mut Client,
-    node_id: &str,
+    mut watch: Watch,
     wanted: &[State],
     at_most: Duration,
 ) -> anyhow::Result<pb::Node> {
     let steps = Steps::new();
     let mut last = pb::Node::default();
     let watched = async {
-        let mut after_sequence = 0;
-        loop {
-            let request = pb::WatchNodeRequest {
-                node_id: node_id.to_owned(),
-                after_sequence,
-            };
-            let mut stream = match client.watch_node(request).await {
-                Ok(stream) => stream.into_inner(),
-                Err(status) if status.code() == Code::Unavailable => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                    continue;
-                }
-                Err(status) => return Err(status.into()),
-            };
-            while let Ok(Some(answer)) = stream.message().await {
-                if let Some(event) = &answer.event {
-                    after_sequence = event.sequence;
-                    steps.show(event);
-                }
-                let Some(node) = answer.node else { continue };
-                let status = node.status.clone().unwrap_or_default();
-                last = node;
-                if wanted.contains(&status.state()) {
-                    return Ok(());
-                }
-                if matches!(status.state(), State::Failed | State::Retired) {
-                    bail!(
-                        "{} is {}: {}",
-                        last.name,
-                        word(status.state().as_str_name(), "STATE_"),
-                        status.status_reason
-                    );
-                }
+        while let Some(answer) = watch.next().await? {
+            if let Some(event) = &answer.event {
+                steps.show(event);
+            }
+            last = answer.node.unwrap_or_default();
+            let status = last.status.clone().unwrap_or_default();
+            // The node may be ahead of the steps that led there.
+            if !watch.is_complete() {
+                continue;
+            }
+            if wanted.contains(&status.state()) {
+                return Ok(());
+            }
+            if matches!(status.state(), State::Failed | State::Retired) {
+                bail!(
+                    "{} is {}: {}",
+                    last.name,
+                    word(status.state().as_str_name(), "STATE_"),
+                    status.status_reason
+                );
             }
         }
+        bail!("{} is gone", last.name)
     };
     let result = tokio::time::timeout(at_most, watched).await;
     match result {
@@ -139,17 +121,8 @@ pub(super) async fn wait_for(
 }
 
 /// Prints every event until the node is retired or the user has seen enough.
-pub(super) async fn follow(
-    client: &mut Client,
-    node_id: &str,
-    as_json: bool,
-) -> anyhow::Result<()> {
-    let request = pb::WatchNodeRequest {
-        node_id: node_id.to_owned(),
-        after_sequence: 0,
-    };
-    let mut stream = client.watch_node(request).await?.into_inner();
-    while let Some(answer) = stream.message().await? {
+pub(super) async fn follow(mut watch: Watch, as_json: bool) -> anyhow::Result<()> {
+    while let Some(answer) = watch.next().await? {
         if as_json {
             println!("{}", json(&answer)?);
         } else if let Some(event) = &answer.event {

@@ -199,11 +199,13 @@ async fn berth(context: &Path, arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 async fn follow(client: &Context, exit: bool, begun: Instant) -> anyhow::Result<()> {
-    let mut view = view::View::new(client, NODE)?;
+    let mut view = view::View::new(client, &[NODE])?;
     let launched = Instant::now();
     loop {
         let healthy = view.show().await?;
         if healthy && exit {
+            // What is said stands below the table.
+            drop(view);
             say(&format!(
                 "{NODE} follows the head of its chain, {:.0} s after the start",
                 begun.elapsed().as_secs_f64()

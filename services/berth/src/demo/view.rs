@@ -1,16 +1,18 @@
-//! The live line of the demo: state, sync, peers, height, cost so far.
+//! The live view of the demo: on a terminal a table that is drawn in place, a
+//! row a node; a line a change elsewhere.
 
-use crate::client::{Authed, Context, describe_health, money};
+use crate::client::{Authed, Context, describe_health, health_columns, money, table, word};
 use anyhow::{Context as _, bail};
+use berth_proto::api::v1::Money;
 use berth_proto::leasing::v1::GetLeaseRequest;
 use berth_proto::leasing::v1::leasing_service_client::LeasingServiceClient;
 use berth_proto::monitoring::v1::monitoring_service_client::MonitoringServiceClient;
-use berth_proto::monitoring::v1::{GetHealthRequest, health};
+use berth_proto::monitoring::v1::{GetHealthRequest, Health, health};
 use berth_proto::provisioning::v1::node_status::State;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
-use berth_proto::provisioning::v1::{GetNodeRequest, Node};
-use indicatif::ProgressBar;
-use std::io::IsTerminal as _;
+use berth_proto::provisioning::v1::{GetNodeRequest, Node, NodeStatus};
+use futures::future::try_join_all;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use tonic::Code;
 
 /// Whether a node of that name is there.
@@ -26,81 +28,216 @@ pub(super) async fn exists(context: &Context, name: &str) -> anyhow::Result<bool
     }
 }
 
-/// What is shown of a node.
+/// What is shown of some nodes.
 pub(super) struct View {
-    name: String,
+    names: Vec<String>,
     channel: Authed,
-    bar: Option<ProgressBar>,
-    last: String,
+    table: Option<ProgressBar>,
+    lines: Vec<String>,
 }
 
 impl View {
-    /// A view of one node; one live line on a terminal, a line a change elsewhere.
-    pub(super) fn new(context: &Context, name: &str) -> anyhow::Result<Self> {
+    /// A view of these nodes, in this order.
+    pub(super) fn new(context: &Context, names: &[&str]) -> anyhow::Result<Self> {
+        let table = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout())
+            .with_style(ProgressStyle::with_template("{msg}")?)
+            .with_finish(ProgressFinish::Abandon);
         Ok(Self {
-            name: name.to_owned(),
+            names: names.iter().map(ToString::to_string).collect(),
             channel: context.channel()?,
-            bar: std::io::stdout()
-                .is_terminal()
-                .then(ProgressBar::new_spinner),
-            last: String::new(),
+            table: (!table.is_hidden()).then_some(table),
+            lines: vec![String::new(); names.len()],
         })
     }
 
-    /// Shows it as it is now; says whether it follows the head of its chain.
+    /// Shows them as they are now; says whether all follow the heads of their
+    /// chains.
     pub(super) async fn show(&mut self) -> anyhow::Result<bool> {
-        let node = self.node().await?;
-        let status = node.status.clone().unwrap_or_default();
-        if status.state() == State::Failed {
-            bail!("{} failed: {}", self.name, status.status_reason);
-        }
-        let health = MonitoringServiceClient::new(self.channel.clone())
-            .get_health(GetHealthRequest { node_id: node.id })
-            .await?
-            .into_inner()
-            .health
-            .unwrap_or_default();
-        let lease = LeasingServiceClient::new(self.channel.clone())
-            .get_lease(GetLeaseRequest {
-                lease_id: status.lease_id.clone(),
-            })
-            .await?
-            .into_inner()
-            .lease
-            .and_then(|lease| lease.status)
-            .unwrap_or_default();
-        let line = format!(
-            "{}: {}, {}, cost so far {}",
-            self.name,
-            status
-                .state()
-                .as_str_name()
-                .trim_start_matches("STATE_")
-                .to_lowercase(),
-            describe_health(&health),
-            money(lease.cost.as_ref()),
-        );
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(line);
-                bar.tick();
+        let looks = self.names.iter().map(|name| look(&self.channel, name));
+        let rows = try_join_all(looks).await?;
+        if let Some(table) = &self.table {
+            table.set_message(draw(&rows));
+        } else {
+            for (row, last) in rows.iter().zip(&mut self.lines) {
+                let line = row.line();
+                if line != *last {
+                    println!("{line}");
+                    *last = line;
+                }
             }
-            None if line != self.last => {
-                println!("{line}");
-                self.last = line;
-            }
-            None => {}
         }
-        Ok(health.state() == health::State::Healthy && status.state() == State::Running)
+        if let Some(row) = rows.iter().find(|row| row.status.state() == State::Failed) {
+            bail!("{} failed: {}", row.name, row.status.status_reason);
+        }
+        Ok(rows.iter().all(Row::follows))
+    }
+}
+
+/// What is shown of one node.
+struct Row {
+    name: String,
+    chain: String,
+    status: NodeStatus,
+    health: Health,
+    cost: Option<Money>,
+}
+
+impl Row {
+    fn follows(&self) -> bool {
+        self.status.state() == State::Running && self.health.state() == health::State::Healthy
     }
 
-    async fn node(&self) -> anyhow::Result<Node> {
-        let request = GetNodeRequest {
-            node_id: self.name.clone(),
-        };
-        let answer = ProvisioningServiceClient::new(self.channel.clone())
-            .get_node(request)
-            .await?;
-        answer.into_inner().node.context("an answer without a node")
+    fn state(&self) -> String {
+        word(self.status.state().as_str_name(), "STATE_")
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "{}: {}, {}, cost so far {}",
+            self.name,
+            self.state(),
+            describe_health(&self.health),
+            money(self.cost.as_ref())
+        )
+    }
+}
+
+fn draw(rows: &[Row]) -> String {
+    let head = [
+        "node",
+        "chain",
+        "state",
+        "health",
+        "sync",
+        "peers",
+        "height",
+        "cost so far",
+    ];
+    let cells = rows.iter().map(|row| {
+        let [health, sync, peers, height] = health_columns(&row.health);
+        [
+            row.name.clone(),
+            row.chain.clone(),
+            row.state(),
+            health,
+            sync,
+            peers,
+            height,
+            money(row.cost.as_ref()),
+        ]
+    });
+    table(head, cells.collect()).trim_fmt()
+}
+
+async fn look(channel: &Authed, name: &str) -> anyhow::Result<Row> {
+    let request = GetNodeRequest {
+        node_id: name.to_owned(),
+    };
+    let node = ProvisioningServiceClient::new(channel.clone())
+        .get_node(request)
+        .await?;
+    let Node {
+        id,
+        name,
+        spec,
+        status,
+        ..
+    } = node.into_inner().node.context("an answer without a node")?;
+    let status = status.unwrap_or_default();
+    let health = MonitoringServiceClient::new(channel.clone())
+        .get_health(GetHealthRequest { node_id: id })
+        .await?;
+    Ok(Row {
+        name,
+        chain: spec.unwrap_or_default().chain,
+        health: health.into_inner().health.unwrap_or_default(),
+        cost: cost(channel, &status.lease_id).await?,
+        status,
+    })
+}
+
+/// What a lease has cost; nothing before there is one.
+async fn cost(channel: &Authed, lease_id: &str) -> anyhow::Result<Option<Money>> {
+    if lease_id.is_empty() {
+        return Ok(None);
+    }
+    let request = GetLeaseRequest {
+        lease_id: lease_id.to_owned(),
+    };
+    let answer = LeasingServiceClient::new(channel.clone())
+        .get_lease(request)
+        .await?;
+    let lease = answer.into_inner().lease.unwrap_or_default();
+    Ok(lease.status.unwrap_or_default().cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launching() -> Row {
+        Row {
+            name: "hoodi-1".to_owned(),
+            chain: "ethereum-devnet".to_owned(),
+            status: NodeStatus {
+                state: State::Launching.into(),
+                ..NodeStatus::default()
+            },
+            health: Health {
+                state: health::State::Unknown.into(),
+                peers: -1,
+                sync_percent: -1,
+                ..Health::default()
+            },
+            cost: None,
+        }
+    }
+
+    fn running() -> Row {
+        Row {
+            name: "demo-1".to_owned(),
+            chain: "cosmos-devnet".to_owned(),
+            status: NodeStatus {
+                state: State::Running.into(),
+                ..NodeStatus::default()
+            },
+            health: Health {
+                state: health::State::Healthy.into(),
+                peers: 2,
+                height: 1044,
+                sync_percent: 100,
+                ..Health::default()
+            },
+            cost: Some(Money {
+                currency: "EUR".to_owned(),
+                micros: 2556,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_terminal_shows_a_row_a_node() {
+        let drawn = "
+ NODE     CHAIN            STATE      HEALTH   SYNC     PEERS    HEIGHT  COST SO FAR
+ demo-1   cosmos-devnet    running    healthy  100 %    2        1044    0.002556 EUR
+ hoodi-1  ethereum-devnet  launching  unknown  unknown  unknown  0";
+        assert_eq!(
+            draw(&[running(), launching()]),
+            drawn.trim_start_matches('\n')
+        );
+    }
+
+    #[test]
+    fn elsewhere_a_node_is_a_line() {
+        assert_eq!(
+            running().line(),
+            "demo-1: running, healthy, 100 % synced, height 1044, 2 peers, cost so far 0.002556 EUR"
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_not_up_does_not_follow() {
+        assert!(running().follows());
+        assert!(!launching().follows());
     }
 }
