@@ -12,6 +12,7 @@ pub mod devnet;
 mod error;
 pub mod images;
 mod machine;
+mod registry;
 mod rig;
 mod shell;
 mod temporary;
@@ -19,5 +20,6 @@ mod wire;
 
 pub use error::{Error, Result};
 pub use machine::Machine;
+pub use registry::Registry;
 pub use rig::{Rig, RigConfig};
 pub use temporary::TemporaryRig;
