@@ -39,6 +39,14 @@ pub fn pin(text: &str, component: &str, digest: &str) -> Result<String, EditErro
         .ok_or_else(|| EditError::NoComponent(component.to_owned()))?;
     change(text, |document| {
         let image = &mut document["components"][index]["image"];
+        if image.get("digest").is_none()
+            && let Some(table) = image.as_inline_table_mut()
+            && let Some((_, last)) = table.iter_mut().last()
+            && last.decor().suffix().and_then(|s| s.as_str()) == Some(" ")
+        {
+            // The space before the brace would stand before a comma.
+            last.decor_mut().set_suffix("");
+        }
         image["digest"] = value(digest);
     })
 }

@@ -351,6 +351,7 @@ fn a_pin_keeps_comments_and_lets_nodes_launch() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     let pinned = pin(ENTRY, "node", &digest).unwrap();
     assert!(pinned.contains("# the first"));
+    assert!(pinned.contains("\", digest = \"sha256:"), "{pinned}");
     let entry = ChainEntry::parse(&pinned).unwrap();
     assert_eq!(entry.components[0].image.digest, Some(digest.clone()));
     assert_eq!(entry.obstacles().len(), 1, "the genesis is still missing");

@@ -52,8 +52,9 @@ pub(crate) struct Check {
 
 /// Arguments of `pin`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  berth chain pin images/cosmoshub/chain.toml")]
+#[command(after_help = "Examples:
+  berth chain pin images/cosmoshub/chain.toml
+  SSL_CERT_FILE=ca.pem berth chain pin chain.toml    # a registry with an authority of your own")]
 pub(crate) struct Pin {
     /// The chain.toml
     file: PathBuf,

@@ -1,20 +1,31 @@
 //! Asking a container registry which digest a tag has, by the OCI
 //! distribution protocol. The digest is computed from the manifest that came,
 //! not taken from a header.
+//!
+//! An authority of one's own is trusted as with other programs: through the
+//! system, or by `SSL_CERT_FILE`. Deliberately absent: a way to go without TLS,
+//! except to this computer itself.
 
 use anyhow::{Context as _, bail, ensure};
-use reqwest::header::{ACCEPT, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 /// Manifests of one and of many platforms, in the names of both standards.
-const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json, \
-    application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.docker.distribution.manifest.v2+json";
-/// Largest manifest.
-const MAX_MANIFEST: usize = 4 << 20;
+const MANIFESTS: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+/// What a registry says the digest is.
+const STATED: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Largest answer.
+const MAX_ANSWER: usize = 4 << 20;
+/// Most other places that a registry may send us to.
+const MAX_REDIRECTS: usize = 5;
 
 /// Asks registries.
 pub(super) struct Client {
@@ -27,6 +38,10 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(30))
+            .redirect(Policy::custom(|to| match to.url().scheme() {
+                "https" if to.previous().len() <= MAX_REDIRECTS => to.follow(),
+                _ => to.error("the registry sends us on without TLS, or in circles"),
+            }))
             .build()?;
         Ok(Self { http })
     }
@@ -44,13 +59,28 @@ impl Client {
             StatusCode::NOT_FOUND => bail!("the registry has no such image"),
             status => bail!("the registry answered {status}"),
         }
-        let body = response.bytes().await?;
-        ensure!(body.len() <= MAX_MANIFEST, "the manifest is too large");
-        Ok(format!("sha256:{}", hex::encode(Sha256::digest(&body))))
+        let kind = header(response.headers(), &CONTENT_TYPE).to_owned();
+        ensure!(
+            MANIFESTS.contains(&kind.split(';').next().unwrap_or_default()),
+            "the registry answered with `{kind}`, which is no image"
+        );
+        let stated = header(response.headers(), &STATED).to_owned();
+        let digest = format!(
+            "sha256:{}",
+            hex::encode(Sha256::digest(&body(response).await?))
+        );
+        ensure!(
+            stated == digest || !stated.starts_with("sha256:"),
+            "the registry says {stated} and sends {digest}; do not trust it"
+        );
+        Ok(digest)
     }
 
     async fn get(&self, url: &Url, token: Option<&str>) -> anyhow::Result<Response> {
-        let mut request = self.http.get(url.clone()).header(ACCEPT, MANIFESTS);
+        let mut request = self
+            .http
+            .get(url.clone())
+            .header(ACCEPT, MANIFESTS.join(", "));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -62,19 +92,31 @@ impl Client {
 
     /// An anonymous token, where the registry wants one.
     async fn token(&self, refused: &Response) -> anyhow::Result<String> {
-        let challenge = refused
-            .headers()
-            .get(WWW_AUTHENTICATE)
-            .and_then(|value| value.to_str().ok())
-            .context("the registry refuses and does not say how to sign in")?;
-        let url = token_url(challenge)?;
-        let answer: serde_json::Value = self.http.get(url).send().await?.json().await?;
+        let url = token_url(header(refused.headers(), &WWW_AUTHENTICATE))?;
+        let answer = body(self.http.get(url).send().await?).await?;
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
         ["token", "access_token"]
             .iter()
             .find_map(|key| answer[*key].as_str())
             .map(str::to_owned)
             .context("the registry gave no token; is the image private?")
     }
+}
+
+/// The text of a header, empty where there is none.
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}
+
+/// All that an answer holds, when it is not too much.
+async fn body(mut answer: Response) -> anyhow::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        all.extend_from_slice(&chunk);
+        ensure!(all.len() <= MAX_ANSWER, "the registry's answer is too long");
+    }
+    Ok(all)
 }
 
 /// Docker's own names have a default registry and a default folder.
@@ -91,8 +133,9 @@ fn manifest_url(repository: &str, tag: &str) -> anyhow::Result<Url> {
     } else {
         host
     };
-    let plain = host.starts_with("127.0.0.1") || host.starts_with("localhost");
-    let scheme = if plain { "http" } else { "https" };
+    let name = host.split(':').next().unwrap_or_default();
+    let here = ["127.0.0.1", "localhost"].contains(&name);
+    let scheme = if here { "http" } else { "https" };
     Ok(Url::parse(&format!(
         "{scheme}://{host}/v2/{path}/manifests/{tag}"
     ))?)
@@ -147,6 +190,10 @@ mod tests {
             (
                 "localhost:5000/a/b",
                 "http://localhost:5000/v2/a/b/manifests/1",
+            ),
+            (
+                "localhost.example/a",
+                "https://localhost.example/v2/a/manifests/1",
             ),
         ] {
             assert_eq!(manifest_url(repository, "1").unwrap().as_str(), expected);
