@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(crate) struct World {
     pub(crate) machines: Machines,
     pub(crate) target: Target,
     pub(crate) authority: Arc<Authority>,
+    /// Where the machine reaches what a test opens.
+    pub(crate) here: IpAddr,
     pub(crate) dir: TempDir,
 }
 
@@ -84,6 +87,7 @@ pub(crate) fn with_machine<F: Future<Output = ()>>(test: impl FnOnce(World) -> F
         },
         machine,
         authority,
+        here: rig.controller_address(),
         dir,
     };
     // Threads of the runtime are started there, inside the network.

@@ -1,10 +1,11 @@
 //! Images, and the tiny one that the tests run.
 
-use crate::harness::with_machine;
+use crate::harness::{World, with_machine};
 use berth_provisioner::Error;
 use berth_provisioner::images::ImageSource;
 use berth_provisioner::images::layout::Layout;
 use berth_provisioner::spec::ImageRef;
+use berth_rig::Registry;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -78,6 +79,81 @@ fn add(dir: &Path, _kind: &str, bytes: &[u8]) -> Value {
 fn with_type(mut descriptor: Value, kind: &str) -> Value {
     descriptor["mediaType"] = kind.into();
     descriptor
+}
+
+/// A registry that holds the tests' image, and that the machine trusts; with
+/// the image as it is there, and its layout.
+fn with_registry(world: &World) -> (Registry, ImageRef, ImageSource) {
+    let registry = Registry::start(&world.dir.path().join("registry"), world.here).unwrap();
+    let (image, [layout]) = world.layout();
+    registry
+        .push(&world.dir.path().join("layout"), "berth/tiny", &image.tag)
+        .unwrap();
+    let trust = format!(
+        "mkdir -p /etc/docker/certs.d/{host} && cat > /etc/docker/certs.d/{host}/ca.crt <<'END'\n{ca}\nEND",
+        host = registry.host(),
+        ca = fs::read_to_string(registry.ca()).unwrap(),
+    );
+    world.root(&trust);
+    let image = ImageRef {
+        repository: format!("{}/berth/tiny", registry.host()),
+        ..image
+    };
+    (registry, image, layout)
+}
+
+#[test]
+fn an_image_comes_by_digest_straight_from_a_registry_that_the_machine_trusts() {
+    with_machine(async |world| {
+        let session = world.session().await;
+        let (_registry, image, _) = with_registry(&world);
+        let told = Mutex::new(Vec::new());
+        session
+            .ensure_image(&image, &[ImageSource::Registry], |percent, _| {
+                told.lock().unwrap().push(percent);
+            })
+            .await
+            .unwrap();
+        let told = told.into_inner().unwrap();
+        assert!(told.is_sorted() && told.ends_with(&[99, 100]), "{told:?}");
+        let images = world.root("docker images --digests --no-trunc");
+        let [repository, digest] = [&image.repository, &image.digest];
+        assert!(
+            images.contains(repository) && images.contains(digest),
+            "{images}"
+        );
+    });
+}
+
+#[test]
+fn what_a_registry_does_not_have_or_falsifies_or_cannot_send_comes_from_us() {
+    with_machine(async |world| {
+        let session = world.session().await;
+        let (registry, image, layout) = with_registry(&world);
+        let unknown = ImageRef {
+            digest: digest(b"something else"),
+            ..image.clone()
+        };
+        registry.falsify(&image.digest).unwrap();
+        for wrong in [&unknown, &image] {
+            let refused = session.ensure_image(wrong, &[ImageSource::Registry], |_, _| ());
+            let refused = refused.await;
+            assert!(matches!(refused, Err(Error::NoImage { .. })), "{refused:?}");
+            assert_eq!(world.root("docker images --all --quiet"), "");
+        }
+
+        let sources = [ImageSource::Registry, layout];
+        session
+            .ensure_image(&image, &sources, |_, _| ())
+            .await
+            .unwrap();
+        world.root("docker rmi --force $(docker images --all --quiet)");
+        drop(registry);
+        session
+            .ensure_image(&image, &sources, |_, _| ())
+            .await
+            .unwrap();
+    });
 }
 
 #[test]

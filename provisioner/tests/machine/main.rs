@@ -10,6 +10,7 @@ mod facts;
 mod files;
 mod firewall;
 mod harness;
+mod hostile;
 mod images;
 mod session;
 mod wipe;
