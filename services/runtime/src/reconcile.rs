@@ -167,7 +167,11 @@ fn lost(claim: &Claim, number: Option<i64>) -> Error {
 pub type Step = Arc<dyn Fn(Claim) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
 
 /// Keeps a reason where the API can show it; see [`Reconciler::on_reason`].
-pub type Reason = Arc<dyn Fn(Claim, String) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+pub type Reason = Arc<
+    dyn for<'a> Fn(&'a mut PgConnection, &'a Claim, &'a str) -> BoxFuture<'a, Result<()>>
+        + Send
+        + Sync,
+>;
 
 /// Runs steps for the kinds of work that it knows.
 #[derive(Clone)]
@@ -213,12 +217,14 @@ impl Reconciler {
     }
 
     /// Called with every reason to wait and every failure, so that the object
-    /// can show it; not for a claim that is lost already. Guard the write, as
-    /// it may be lost meanwhile.
+    /// can show it, in a transaction that is guarded by the claim.
     #[must_use]
     pub fn on_reason<F>(mut self, keep: F) -> Self
     where
-        F: Fn(Claim, String) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut PgConnection, &'a Claim, &'a str) -> BoxFuture<'a, Result<()>>
+            + Send
+            + Sync
+            + 'static,
     {
         self.reason = Some(Arc::new(keep));
         self
@@ -354,11 +360,8 @@ impl Reconciler {
                 ("error", Some(text), backoff(claim.attempts))
             }
         };
-        if let (Some(keep), Some(reason)) = (&self.reason, &reason) {
-            let mut conn = self.db.acquire().await.map_err(pg::error)?;
-            guard(&mut conn, claim).await?;
-            drop(conn);
-            keep(claim.clone(), reason.clone()).await?;
+        if let Some(reason) = &reason {
+            self.keep_reason(claim, reason).await?;
         }
         let failed = outcome == "error";
         sqlx::query(
@@ -381,6 +384,23 @@ impl Reconciler {
         .await
         .map_err(pg::error)?;
         Ok(())
+    }
+
+    async fn keep_reason(&self, claim: &Claim, reason: &str) -> Result<()> {
+        let Some(keep) = &self.reason else {
+            return Ok(());
+        };
+        let mut txn = self.db.begin().await.map_err(pg::error)?;
+        let kept = match guard(&mut txn, claim).await {
+            Ok(()) => keep(&mut txn, claim, reason).await,
+            Err(lost) => Err(lost),
+        };
+        if let Err(error) = kept {
+            // One that is only dropped keeps its lock a little longer.
+            txn.rollback().await.map_err(pg::error)?;
+            return Err(error);
+        }
+        txn.commit().await.map_err(pg::error)
     }
 
     /// Forgets the work, unless somebody woke it since it was claimed.

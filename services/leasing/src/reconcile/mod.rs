@@ -29,7 +29,6 @@ struct Desk {
 /// A reconciler for leases.
 #[must_use]
 pub fn reconciler(db: PgPool, inventory: Inventory, policy: Policy) -> Reconciler {
-    let reasons = db.clone();
     let desk = Desk {
         db: db.clone(),
         inventory,
@@ -40,12 +39,8 @@ pub fn reconciler(db: PgPool, inventory: Inventory, policy: Policy) -> Reconcile
             let desk = desk.clone();
             Box::pin(async move { step(&desk, claim).await })
         })
-        .on_reason(move |claim, reason| {
-            let db = reasons.clone();
-            Box::pin(async move {
-                let mut conn = db.acquire().await.map_err(pg::error)?;
-                leases::set_reason(&mut conn, claim.object_id.into(), &reason).await
-            })
+        .on_reason(|conn, claim, reason| {
+            Box::pin(leases::set_reason(conn, claim.object_id.into(), reason))
         })
 }
 

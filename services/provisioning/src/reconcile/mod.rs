@@ -32,11 +32,11 @@ use berth_core::{NodeId, Result};
 use berth_provisioner::render::agent::Control;
 use berth_provisioner::spec::ImageRef;
 use berth_runtime::pg;
-use berth_runtime::reconcile::{Claim, Outcome, Reconciler, guard};
+use berth_runtime::reconcile::{Claim, Outcome, Reconciler};
 use berth_secrets::Vault;
 use halt::Halt;
 use job::Job;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +95,6 @@ impl From<&Config> for Options {
 #[must_use]
 pub fn reconciler(context: &Context, concurrency: usize) -> Reconciler {
     let (node, machine, sweep) = (context.clone(), context.clone(), context.clone());
-    let db = context.db.clone();
     Reconciler::new(context.db.clone(), concurrency)
         .on(NODE, move |claim| {
             let context = node.clone();
@@ -109,10 +108,7 @@ pub fn reconciler(context: &Context, concurrency: usize) -> Reconciler {
             let context = sweep.clone();
             Box::pin(async move { sweep::step(&context).await })
         })
-        .on_reason(move |claim, reason| {
-            let db = db.clone();
-            Box::pin(async move { keep_reason(&db, &claim, &reason).await })
-        })
+        .on_reason(|conn, claim, reason| Box::pin(keep_reason(conn, claim, reason)))
 }
 
 /// One step of a node's work.
@@ -140,14 +136,11 @@ async fn step(context: &Context, claim: &Claim) -> Result<Outcome> {
 }
 
 /// Shows on the node why its work waits.
-async fn keep_reason(db: &PgPool, claim: &Claim, reason: &str) -> Result<()> {
+async fn keep_reason(conn: &mut PgConnection, claim: &Claim, reason: &str) -> Result<()> {
     if claim.kind != NODE {
         return Ok(());
     }
-    let mut txn = db.begin().await.map_err(pg::error)?;
-    guard(&mut txn, claim).await?;
-    store::nodes::set_reason(&mut txn, NodeId::from(claim.object_id), reason).await?;
-    txn.commit().await.map_err(pg::error)
+    store::nodes::set_reason(conn, NodeId::from(claim.object_id), reason).await
 }
 
 /// Makes the work that looks for work, once.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 async fn holds(db: &PgPool, claim: &Claim) -> Result<()> {
     let mut txn = db.begin().await.unwrap();
@@ -120,7 +121,7 @@ async fn what_a_stale_step_came_to_is_neither_recorded_nor_told(db: PgPool) {
                 outcome()
             })
         })
-        .on_reason(|_, reason| panic!("told: {reason}"));
+        .on_reason(|_, _, reason| panic!("told: {reason}"));
         let mut paused = JoinSet::new();
         paused.spawn(async move { slow.turn().await.unwrap() });
         begun.acquire().await.unwrap().forget();
@@ -134,6 +135,36 @@ async fn what_a_stale_step_came_to_is_neither_recorded_nor_told(db: PgPool) {
         assert!(row.outcome.is_none() && !row.claimed, "{row:?}");
         assert!(other.turn().await.unwrap());
     }
+}
+
+#[sqlx::test(migrations = "tests/migrations")]
+async fn a_reason_is_written_while_nobody_else_can_claim(db: PgPool) {
+    let object = woken(&db).await;
+    let other = worker_that(&db, || Ok(Outcome::Done));
+    let claims = db.clone();
+    let waiting = worker(&db, move |_| {
+        let db = claims.clone();
+        Box::pin(async move {
+            expire(&db).await;
+            Ok(Outcome::wait("why", Duration::ZERO))
+        })
+    })
+    .on_reason(move |conn, claim, reason| {
+        let other = other.clone();
+        Box::pin(async move {
+            assert_eq!(reason, "why");
+            assert!(other.claim().await?.is_none());
+            let told = sqlx::query("insert into effect values ($1)").bind(claim.object_id);
+            told.execute(conn).await.unwrap();
+            Ok(())
+        })
+    });
+    assert!(waiting.turn().await.unwrap());
+    let told: Uuid = sqlx::query_scalar("select object_id from effect")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(told, object);
 }
 
 #[sqlx::test(migrations = "tests/migrations")]

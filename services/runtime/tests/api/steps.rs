@@ -82,8 +82,8 @@ async fn the_reason_to_wait_is_kept_with_the_work_and_told(db: PgPool) {
     let (sender, mut told) = mpsc::unbounded_channel();
     let telling = |worker: Reconciler| {
         let sender = sender.clone();
-        worker.on_reason(move |claim, reason| {
-            sender.send((claim.object_id, reason)).unwrap();
+        worker.on_reason(move |_, claim, reason| {
+            sender.send((claim.object_id, reason.to_owned())).unwrap();
             Box::pin(async { Ok(()) })
         })
     };
