@@ -11,6 +11,7 @@
 
 mod access;
 mod ledger;
+mod newcomer;
 mod rows;
 mod sentinel;
 mod story;
@@ -35,6 +36,17 @@ fn two_replicas_of_every_service_pass_the_same_story() {
         replicas: 2,
     });
     story::told(&mut berth);
+    berth.stop();
+    berth.assert_no_errors();
+}
+
+#[test]
+fn a_machine_with_a_past_is_clean_before_it_is_available() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 1,
+    });
+    newcomer::is_wiped_before_it_is_available(&berth);
     berth.stop();
     berth.assert_no_errors();
 }

@@ -9,8 +9,9 @@
 //! * A machine changes its state only through [`domain::Machine::apply`];
 //!   reserving, which picks among all machines at once, is one statement of
 //!   [`store::reservations`].
-//! * A machine that was used is not free before it was wiped; the constraints
-//!   `machine_free_is_wiped` and `machine_used_is_dirty` hold this, not code.
+//! * A machine that was used or is new is not free before it was wiped; the
+//!   constraints `machine_free_is_wiped` and `machine_used_is_dirty` hold this,
+//!   not code.
 //! * A machine has at most one open offer (`offer_machine_open`) and a lease at
 //!   most one machine (`machine_lease`).
 //! * A lease that released its machine never gets one again, however late its

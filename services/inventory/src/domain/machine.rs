@@ -11,7 +11,7 @@ use std::fmt;
 pub enum State {
     /// Known, and not yet measured as it is described now.
     Enrolling,
-    /// Being measured.
+    /// Being wiped, then measured.
     Verifying,
     /// Clean, measured and free.
     Available,
@@ -52,7 +52,7 @@ pub enum Event {
     Verify,
     /// It was measured and is what its supplier says.
     Verified,
-    /// Nothing of its last lease is left on it.
+    /// Nothing of Berth's is left on it.
     Wiped,
     /// It could not be measured or wiped, or is not what its supplier says.
     Failed(String),
@@ -118,7 +118,7 @@ pub struct Machine {
     pub status_reason: String,
     /// A person keeps it out of placement.
     pub cordoned: bool,
-    /// Somebody used it since it was wiped.
+    /// It was not wiped since somebody used it or asked to verify it.
     pub dirty: bool,
     /// It becomes FAULTY once its lease is over.
     pub suspect: bool,
@@ -172,14 +172,19 @@ impl Machine {
             Event::Confirm => after.dirty = true,
             Event::Wiped => after.dirty = false,
             Event::Problem(_) => after.suspect = true,
-            Event::Verify | Event::Edited => after.suspect = false,
+            Event::Edited => after.suspect = false,
+            Event::Verify => {
+                after.suspect = false;
+                // What is under way goes on.
+                after.dirty |= self.state != State::Verifying;
+            }
             Event::Verified | Event::Failed(_) | Event::Release | Event::Retire => {}
         }
         after.state = after.next(&event)?;
         if after.state == State::Retired && self.state == State::Retired {
             return Ok(self.clone());
         }
-        if after.state != self.state {
+        if (after.state, after.work()) != (self.state, self.work()) {
             let begins = after.is_worked_on();
             let called_off = self.is_worked_on()
                 && !matches!(event, Event::Verified | Event::Wiped | Event::Failed(_));
@@ -207,6 +212,7 @@ impl Machine {
         };
         match (self.state, event) {
             (Enrolling | Verifying | Available | Cordoned | Faulty, Event::Verify) => Ok(Verifying),
+            (Verifying, Event::Wiped) => Ok(Verifying),
             (Verifying, Event::Verified) | (Wiping, Event::Wiped) => Ok(self.at_rest()),
             (Verifying | Wiping, Event::Failed(_)) => Ok(Faulty),
 
@@ -240,7 +246,7 @@ impl Machine {
                 Event::Verified,
             )
             | (
-                Enrolling | Verifying | Available | Cordoned | Reserved | Leased | Faulty | Retired,
+                Enrolling | Available | Cordoned | Reserved | Leased | Faulty | Retired,
                 Event::Wiped,
             )
             | (
@@ -291,7 +297,7 @@ impl Machine {
     /// Whether provisioning has something to do with it.
     #[must_use]
     pub fn is_worked_on(&self) -> bool {
-        matches!(self.state, State::Verifying | State::Wiping)
+        self.work().is_some()
     }
 
     /// Whether a lease holds it.
@@ -351,7 +357,7 @@ mod tests {
             state,
             status_reason: String::new(),
             cordoned: state == State::Cordoned,
-            dirty: matches!(state, State::Leased | State::Wiping),
+            dirty: matches!(state, State::Enrolling | State::Leased | State::Wiping),
             suspect: false,
             attempt: 7,
             work_time: DateTime::UNIX_EPOCH,
@@ -379,7 +385,7 @@ mod tests {
         // Verify, Verified, Wiped, Failed, Problem, Cordon, Uncordon, Confirm, Release, Edited, Retire
         let table = [
             [s(V), N, N, N, s(F), s(E), s(E), N, N, s(E), s(X)],
-            [s(V), s(A), N, s(F), s(F), s(V), s(V), N, N, s(E), s(X)],
+            [s(V), s(A), s(V), s(F), s(F), s(V), s(V), N, N, s(E), s(X)],
             [s(V), N, N, N, s(F), s(C), s(A), N, N, s(E), s(X)],
             [s(V), N, N, N, s(F), s(C), s(A), N, N, s(E), s(X)],
             [N, N, N, N, s(R), s(R), s(R), s(L), s(A), N, N],
@@ -404,6 +410,23 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_verification_wipes_first_and_begins_once() {
+        use crate::domain::Work;
+        let now = DateTime::UNIX_EPOCH;
+        let free = machine(State::Available);
+        let wiping = free.apply(Event::Verify, now).unwrap();
+        assert_eq!((wiping.work(), wiping.attempt), (Some(Work::Wipe), 8));
+        assert_eq!(wiping.apply(Event::Verify, now).unwrap(), wiping);
+        let measuring = wiping.apply(Event::Wiped, now).unwrap();
+        assert_eq!(measuring.state, State::Verifying);
+        assert_eq!(
+            (measuring.work(), measuring.attempt),
+            (Some(Work::Measure), 9)
+        );
+        assert_eq!(measuring.apply(Event::Verify, now).unwrap(), measuring);
+    }
+
     proptest! {
         /// Whatever happens in whatever order, nobody gets a used machine.
         #[test]
@@ -424,6 +447,7 @@ mod tests {
                 let free = matches!(next.state, State::Available | State::Cordoned | State::Reserved);
                 prop_assert!(!free || !next.dirty);
                 prop_assert!(next.state != State::Leased || next.dirty);
+                prop_assert!(next.work().is_none() || !next.is_held());
                 prop_assert_eq!(next.is_held(), next.lease_id.is_some());
                 prop_assert!(next.attempt >= machine.attempt);
                 prop_assert!(next.state != State::Available || !next.cordoned);

@@ -19,4 +19,4 @@ pub use machine::{Event, Machine, NewMachine, State};
 pub use offer::{MAX_TERM, MIN_TERM, NewOffer, Offer, OfferState, Place, Terms};
 pub use requirements::{Requirements, Wish, why_not_any, why_not_this};
 pub use supplier::Supplier;
-pub use work::{Verification, Wipe};
+pub use work::{Verification, Wipe, Work};

@@ -1,8 +1,17 @@
-//! Results of provisioning's work on a machine.
+//! Provisioning's work on a machine, and its results.
 
 use super::{Event, Facts, HostKey, Machine, State};
 use berth_core::{Error, Result};
 use chrono::{DateTime, Utc};
+
+/// What provisioning does with a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Removes all that Berth and its users left on it.
+    Wipe,
+    /// Measures it.
+    Measure,
+}
 
 /// How a verification ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +44,24 @@ pub enum Wipe {
 }
 
 impl Machine {
+    /// What is to be done with it. A verification begins with a wipe: what
+    /// somebody left would be measured too, and nobody knows what it is.
+    #[must_use]
+    pub fn work(&self) -> Option<Work> {
+        match self.state {
+            State::Wiping => Some(Work::Wipe),
+            State::Verifying if self.dirty => Some(Work::Wipe),
+            State::Verifying => Some(Work::Measure),
+            State::Enrolling
+            | State::Available
+            | State::Cordoned
+            | State::Reserved
+            | State::Leased
+            | State::Faulty
+            | State::Retired => None,
+        }
+    }
+
     /// What a verification makes of the machine.
     ///
     /// # Errors
@@ -46,7 +73,7 @@ impl Machine {
         result: Verification,
         now: DateTime<Utc>,
     ) -> Result<Self> {
-        if self.has_ended(attempt, State::Verifying)? {
+        if self.has_ended(attempt, Work::Measure)? {
             return Ok(self.clone());
         }
         match result {
@@ -62,7 +89,7 @@ impl Machine {
     ///
     /// [`Error::Fenced`] when a later attempt has begun or this one was called off.
     pub fn record_wipe(&self, attempt: i64, result: Wipe, now: DateTime<Utc>) -> Result<Self> {
-        if self.has_ended(attempt, State::Wiping)? {
+        if self.has_ended(attempt, Work::Wipe)? {
             return Ok(self.clone());
         }
         match result {
@@ -74,9 +101,9 @@ impl Machine {
 
     /// Whether the result of this attempt was recorded before; a repeat
     /// changes nothing.
-    fn has_ended(&self, attempt: i64, work: State) -> Result<bool> {
-        if attempt == self.attempt && (self.state == work || !self.is_worked_on()) {
-            Ok(self.state != work)
+    fn has_ended(&self, attempt: i64, work: Work) -> Result<bool> {
+        if attempt == self.attempt && self.work().is_none_or(|now| now == work) {
+            Ok(self.work().is_none())
         } else {
             Err(Error::Fenced {
                 have: attempt.unsigned_abs(),

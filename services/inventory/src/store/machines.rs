@@ -22,8 +22,8 @@ pub async fn enroll(
 ) -> Result<MachineId> {
     let made: Option<MachineId> = sqlx::query_scalar(
         "insert into machine (id, account_id, supplier_id, name, address, login, host_key, claim,
-                              region, state, work_time, create_time)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'enrolling', $10, $10)
+                              region, state, dirty, work_time, create_time)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'enrolling', true, $10, $10)
          on conflict do nothing returning id",
     )
     .bind(MachineId::generate())

@@ -216,6 +216,29 @@ impl Yard {
         Ok(answer.into_inner().machine.unwrap())
     }
 
+    /// Verifies a machine that has these facts: it is wiped and measured.
+    pub(crate) async fn verified(
+        &self,
+        machine: &str,
+        facts: pb::Facts,
+    ) -> Result<pb::Machine, Status> {
+        let attempt = self.begun(machine).await;
+        self.measured(machine, attempt, facts).await
+    }
+
+    /// Begins to verify a machine; the number under which it is measured, now
+    /// that it was wiped.
+    pub(crate) async fn begun(&self, machine: &str) -> i64 {
+        self.verify(machine).await.unwrap();
+        let wipe = self.work(machine).await.unwrap();
+        assert_eq!(wipe.kind(), pb::machine_work::Kind::Wipe);
+        let wiped = self.wiped(machine, wipe.attempt, "").await.unwrap();
+        assert_eq!(state(&wiped), State::Verifying);
+        let measure = self.work(machine).await.unwrap();
+        assert_eq!(measure.kind(), pb::machine_work::Kind::Verify);
+        measure.attempt
+    }
+
     /// A machine that is verified and offered.
     pub(crate) async fn free(&self, name: &str, host: u8, micros: i64) -> (String, String) {
         self.free_with(name, host, micros, facts()).await
@@ -229,8 +252,7 @@ impl Yard {
         facts: pb::Facts,
     ) -> (String, String) {
         let machine = self.enroll(name, host).await.id;
-        self.verify(&machine).await.unwrap();
-        let verified = self.measured(&machine, 1, facts).await.unwrap();
+        let verified = self.verified(&machine, facts).await.unwrap();
         assert_eq!(state(&verified), State::Available, "{verified:?}");
         let offer = self.offer(&machine, micros).await.unwrap();
         (machine, offer.id)

@@ -47,7 +47,7 @@ async fn a_machine_stays_enrolling_until_somebody_verifies_it(db: PgPool) {
     let work = yard.work(&machine.id).await.unwrap();
     assert_eq!(
         (work.kind(), work.attempt),
-        (pb::machine_work::Kind::Verify, 1)
+        (pb::machine_work::Kind::Wipe, 1)
     );
 }
 
@@ -287,7 +287,7 @@ async fn a_machine_in_use_is_not_changed_verified_or_retired(db: PgPool) {
     assert_eq!(state(&cordoned), State::Leased);
     assert!(cordoned.status.unwrap().cordoned);
     yard.release(lease).await;
-    let free = yard.wiped(&machine, 2, "").await.unwrap();
+    let free = yard.wiped(&machine, 3, "").await.unwrap();
     assert_eq!(state(&free), State::Cordoned);
     assert_eq!(
         state(&yard.uncordon(&machine).await.unwrap()),
@@ -318,7 +318,6 @@ async fn a_retired_machine_takes_its_offer_with_it(db: PgPool) {
 async fn the_whole_key_takes_the_place_of_its_fingerprint(db: PgPool) {
     let yard = Yard::new(db).await;
     let machine = yard.enroll("m1", 1).await.id;
-    yard.verify(&machine).await.unwrap();
-    let verified = yard.measured(&machine, 1, facts()).await.unwrap();
+    let verified = yard.verified(&machine, facts()).await.unwrap();
     assert_eq!(verified.spec.unwrap().host_key, HOST_KEY);
 }

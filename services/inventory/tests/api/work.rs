@@ -38,13 +38,12 @@ async fn leased(yard: &Yard) -> (String, LeaseId) {
 async fn a_machine_that_is_less_than_claimed_is_faulty_with_the_difference(db: PgPool) {
     let yard = Yard::new(db).await;
     let machine = yard.enroll("m1", 1).await.id;
-    yard.verify(&machine).await.unwrap();
     let measured = pb::Facts {
         cpu_cores: 4,
         memory_bytes: 16 * GIB,
         ..facts()
     };
-    let faulty = yard.measured(&machine, 1, measured).await.unwrap();
+    let faulty = yard.verified(&machine, measured).await.unwrap();
     assert_eq!(state(&faulty), State::Faulty);
     assert_eq!(
         why(&faulty),
@@ -55,8 +54,7 @@ async fn a_machine_that_is_less_than_claimed_is_faulty_with_the_difference(db: P
     assert_eq!(status.facts.unwrap().cpu_cores, 4);
     assert!(status.verify_time.is_some());
     // Another chance.
-    yard.verify(&machine).await.unwrap();
-    let good = yard.measured(&machine, 2, facts()).await.unwrap();
+    let good = yard.verified(&machine, facts()).await.unwrap();
     assert_eq!((state(&good), why(&good)), (State::Available, ""));
 }
 
@@ -64,11 +62,10 @@ async fn a_machine_that_is_less_than_claimed_is_faulty_with_the_difference(db: P
 async fn another_host_key_makes_a_machine_faulty(db: PgPool) {
     let yard = Yard::new(db).await;
     let machine = yard.enroll("m1", 1).await;
-    yard.verify(&machine.id).await.unwrap();
     let other = HOST_KEY.replace("rpr8", "rpr9");
     let message = pb::RecordVerificationRequest {
         machine_id: machine.id.clone(),
-        attempt: 1,
+        attempt: yard.begun(&machine.id).await,
         facts: Some(facts()),
         host_key: other,
         ..Default::default()
@@ -89,9 +86,9 @@ async fn a_passing_problem_keeps_the_work_and_shows_why(db: PgPool) {
     let yard = Yard::new(db).await;
     let first = yard.enroll("m1", 1).await.id;
     let second = yard.enroll("m2", 2).await.id;
-    yard.verify(&first).await.unwrap();
-    yard.verify(&second).await.unwrap();
-    let waiting = failed(&yard, &first, 1, true).await.unwrap();
+    assert_eq!(yard.begun(&first).await, 2);
+    assert_eq!(yard.begun(&second).await, 2);
+    let waiting = failed(&yard, &first, 2, true).await.unwrap();
     assert_eq!(
         (state(&waiting), why(&waiting)),
         (State::Verifying, "connection refused")
@@ -103,9 +100,9 @@ async fn a_passing_problem_keeps_the_work_and_shows_why(db: PgPool) {
     assert_eq!(work.len(), 1);
     assert_eq!(work[0].machine.as_ref().unwrap().id, second);
     // The attempt is still the same one.
-    let verified = yard.measured(&first, 1, facts()).await.unwrap();
+    let verified = yard.measured(&first, 2, facts()).await.unwrap();
     assert_eq!((state(&verified), why(&verified)), (State::Available, ""));
-    let faulty = failed(&yard, &second, 1, false).await.unwrap();
+    let faulty = failed(&yard, &second, 2, false).await.unwrap();
     assert_eq!(
         (state(&faulty), why(&faulty)),
         (State::Faulty, "connection refused")
@@ -117,24 +114,46 @@ async fn a_late_result_of_an_earlier_attempt_is_fenced(db: PgPool) {
     let yard = Yard::new(db).await;
     let machine = yard.enroll("m1", 1).await.id;
     yard.verify(&machine).await.unwrap();
-    failed(&yard, &machine, 1, false).await.unwrap();
-    yard.verify(&machine).await.unwrap();
+    // It is to be wiped first.
+    let wrong_kind = yard.measured(&machine, 1, facts()).await.unwrap_err();
+    assert_eq!(reason(&wrong_kind), "FENCED");
+    yard.wiped(&machine, 1, "device busy").await.unwrap();
+    assert_eq!(yard.begun(&machine).await, 3);
     for late in [
-        yard.measured(&machine, 1, facts()).await,
-        yard.measured(&machine, 3, facts()).await,
+        yard.wiped(&machine, 1, "").await,
+        yard.wiped(&machine, 2, "").await,
+        yard.measured(&machine, 2, facts()).await,
+        yard.measured(&machine, 4, facts()).await,
     ] {
         assert_eq!(reason(&late.unwrap_err()), "FENCED");
     }
-    let wrong_kind = yard.wiped(&machine, 2, "").await.unwrap_err();
+    let wrong_kind = yard.wiped(&machine, 3, "").await.unwrap_err();
     assert_eq!(reason(&wrong_kind), "FENCED");
-    let verified = yard.measured(&machine, 2, facts()).await.unwrap();
+    let verified = yard.measured(&machine, 3, facts()).await.unwrap();
     // A repeat of the same result changes nothing.
-    assert_eq!(yard.measured(&machine, 2, facts()).await.unwrap(), verified);
+    assert_eq!(yard.measured(&machine, 3, facts()).await.unwrap(), verified);
     // Work that was called off has no result.
     yard.verify(&machine).await.unwrap();
     yard.retire(&machine).await.unwrap();
-    let late = yard.measured(&machine, 3, facts()).await.unwrap_err();
+    let late = yard.wiped(&machine, 4, "").await.unwrap_err();
     assert_eq!(reason(&late), "FENCED");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_new_machine_is_free_only_after_a_wipe(db: PgPool) {
+    let yard = Yard::new(db).await;
+    let machine = yard.enroll("m1", 1).await.id;
+    yard.verify(&machine).await.unwrap();
+    let faulty = yard.wiped(&machine, 1, "device busy").await.unwrap();
+    assert_eq!(
+        (state(&faulty), why(&faulty)),
+        (State::Faulty, "device busy")
+    );
+    let free = yard.verified(&machine, facts()).await.unwrap();
+    assert_eq!((state(&free), why(&free)), (State::Available, ""));
+    // And again each time somebody asks.
+    let free = yard.verified(&machine, facts()).await.unwrap();
+    assert_eq!(state(&free), State::Available);
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
@@ -148,18 +167,14 @@ async fn a_used_machine_is_free_only_after_a_wipe(db: PgPool) {
     let work = yard.work(&machine).await.unwrap();
     assert_eq!(
         (work.kind(), work.attempt),
-        (pb::machine_work::Kind::Wipe, 2)
+        (pb::machine_work::Kind::Wipe, 3)
     );
-    // A wipe that failed is not made up for by a verification.
-    let faulty = yard.wiped(&machine, 2, "device busy").await.unwrap();
+    let faulty = yard.wiped(&machine, 3, "device busy").await.unwrap();
     assert_eq!(
         (state(&faulty), why(&faulty)),
         (State::Faulty, "device busy")
     );
-    yard.verify(&machine).await.unwrap();
-    let wiping = yard.measured(&machine, 3, facts()).await.unwrap();
-    assert_eq!(state(&wiping), State::Wiping);
-    let free = yard.wiped(&machine, 4, "").await.unwrap();
+    let free = yard.verified(&machine, facts()).await.unwrap();
     assert_eq!(state(&free), State::Available);
 }
 
@@ -179,9 +194,8 @@ async fn a_problem_in_use_makes_the_machine_faulty_when_the_lease_is_over(db: Pg
         (state(&faulty), why(&faulty)),
         (State::Faulty, "host key changed")
     );
-    yard.verify(&machine).await.unwrap();
-    let wiping = yard.measured(&machine, 2, facts()).await.unwrap();
-    assert_eq!(state(&wiping), State::Wiping);
+    let free = yard.verified(&machine, facts()).await.unwrap();
+    assert_eq!(state(&free), State::Available);
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
@@ -198,7 +212,7 @@ async fn a_problem_of_a_free_machine_takes_it_out_at_once(db: PgPool) {
 async fn facts_outside_bounds_are_refused_with_every_field(db: PgPool) {
     let yard = Yard::new(db).await;
     let machine = yard.enroll("m1", 1).await.id;
-    yard.verify(&machine).await.unwrap();
+    let attempt = yard.begun(&machine).await;
     let hostile = pb::Facts {
         cpu_model: "x".repeat(300),
         kernel: "6.1\u{1b}[2J".to_owned(),
@@ -207,7 +221,8 @@ async fn facts_outside_bounds_are_refused_with_every_field(db: PgPool) {
         gpus: vec![pb::Gpu::default(); 65],
         ..facts()
     };
-    let refused = yard.measured(&machine, 1, hostile).await.unwrap_err();
+    let refused = yard.measured(&machine, attempt, hostile).await;
+    let refused = refused.unwrap_err();
     assert_eq!(
         fields(&refused),
         [

@@ -190,9 +190,18 @@ impl House {
             machine_id: machine.clone(),
         });
         self.inventory.verify_machine(verify).await.unwrap();
-        let measured = inventory_pb::RecordVerificationRequest {
+        let wiped = inventory_pb::RecordWipeRequest {
             machine_id: machine.clone(),
             attempt: 1,
+            ..Default::default()
+        };
+        self.inventory
+            .record_wipe(Request::new(wiped))
+            .await
+            .unwrap();
+        let measured = inventory_pb::RecordVerificationRequest {
+            machine_id: machine.clone(),
+            attempt: 2,
             facts: Some(inventory_pb::Facts {
                 cpu_cores: 8,
                 ..Default::default()

@@ -1,4 +1,4 @@
-//! VERIFYING: reaches a machine, prepares it, measures it, and tells inventory.
+//! VERIFYING: reaches a machine that was wiped, measures it, and tells inventory.
 
 use super::halt::{Halt, asked};
 use super::{Context, target};

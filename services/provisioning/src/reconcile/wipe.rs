@@ -1,4 +1,5 @@
-//! WIPING: after a lease, nothing of it stays on the machine.
+//! After a lease, and before a machine is measured, nothing of Berth's stays on
+//! it.
 //!
 //! Whatever is current there is fenced first: from that commit on it may not
 //! act, whether the machine can be reached or not.
@@ -25,6 +26,7 @@ pub(super) async fn step(
     let machine = work.machine.clone().unwrap_or_default();
     let machine_id = MachineId::from(claim.object_id);
     fence_all(context, claim, machine_id).await?;
+    still_ours(context, claim).await?;
 
     let mut record = pb::RecordWipeRequest {
         machine_id: machine.id.clone(),
@@ -75,6 +77,12 @@ async fn fence_all(context: &Context, claim: &Claim, machine_id: MachineId) -> R
         txn.commit().await.map_err(pg::error)?;
     }
     Ok(())
+}
+
+/// Keeps a worker that was paused from wiping what came since.
+async fn still_ours(context: &Context, claim: &Claim) -> Result<()> {
+    let mut conn = context.db.acquire().await.map_err(pg::error)?;
+    guard(&mut conn, claim).await
 }
 
 /// Notes that nothing is left of the placements on the machine.

@@ -9,6 +9,8 @@
 )]
 
 mod chains;
+#[path = "../../../runtime/tests/support/eventually.rs"]
+mod eventually;
 mod fence;
 mod launch;
 mod nodes;

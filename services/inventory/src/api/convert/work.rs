@@ -3,7 +3,7 @@
 use super::super::pb;
 use super::{bytes, facts};
 use crate::domain::{
-    HostKey, MAX_TERM, MIN_TERM, Machine, Requirements, State, Verification, Wipe, Wish,
+    HostKey, MAX_TERM, MIN_TERM, Machine, Requirements, Verification, Wipe, Wish, Work,
     driver_version,
 };
 use berth_core::{LeaseId, MachineId, Result, Violations};
@@ -81,10 +81,10 @@ fn requirements_of(violations: &mut Violations, needs: api_pb::Requirements) -> 
 
 /// One machine that waits for provisioning.
 pub(in super::super) fn work(machine: Machine) -> pb::MachineWork {
-    let kind = if machine.state == State::Wiping {
-        pb::machine_work::Kind::Wipe
-    } else {
-        pb::machine_work::Kind::Verify
+    let kind = match machine.work() {
+        Some(Work::Wipe) => pb::machine_work::Kind::Wipe,
+        Some(Work::Measure) => pb::machine_work::Kind::Verify,
+        None => pb::machine_work::Kind::Unspecified,
     };
     pb::MachineWork {
         kind: kind.into(),

@@ -56,6 +56,41 @@ async fn a_machine_that_is_wiped_is_fenced_first(db: PgPool) {
     assert_eq!(placement.state(), pb::placement::State::Wiped);
 }
 
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_worker_that_lost_its_claim_wipes_nothing(db: PgPool) {
+    let all = Whole::new(db).await;
+    work_for(&all, Kind::Wipe, 7);
+    let mut conn = all.api.db.acquire().await.unwrap();
+    wake(&mut conn, reconcile::MACHINE, all.machine.uuid())
+        .await
+        .unwrap();
+    drop(conn);
+    // Whoever wipes looks for placements first, and waits here.
+    let mut held = all.api.db.begin().await.unwrap();
+    sqlx::query("lock table placement")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let worker = all.worker.clone();
+    let mut stale = JoinSet::new();
+    stale.spawn(async move { worker.turn().await.unwrap() });
+    let other = reconcile::reconciler(&all.context, 1);
+    eventually("another worker takes the work over", async || {
+        let expire = "update work set claimed_until = now() - interval '1 second'
+                      where claimed_by is not null";
+        let expired = sqlx::query(expire).execute(&all.api.db).await.unwrap();
+        match expired.rows_affected() {
+            0 => None,
+            _ => other.claim().await.unwrap(),
+        }
+    })
+    .await;
+    held.rollback().await.unwrap();
+    assert!(stale.join_next().await.unwrap().unwrap());
+    assert_eq!(all.site.standing().log, [""; 0]);
+    assert!(all.world.known().wiped.is_empty());
+}
+
 fn work_for(all: &Whole, kind: Kind, attempt: i64) {
     let mut known = all.world.known();
     let mut work = inventory::MachineWork {

@@ -5,6 +5,7 @@ mod machines;
 mod place;
 mod run;
 
+use crate::eventually::eventually;
 use crate::support::{Whole, fence, from, launch, reason, request_id, state, wish};
 use berth_core::NodeId;
 use berth_proto::inventory::v1 as inventory;
@@ -22,6 +23,7 @@ use berth_runtime::reconcile::wake;
 use futures::StreamExt as _;
 use sqlx::PgPool;
 use std::collections::BTreeSet;
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
