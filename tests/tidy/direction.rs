@@ -23,6 +23,7 @@ const SERVICES: &[&str] = &[
     "leasing",
     "monitoring",
     "provisioning",
+    "signer",
 ];
 
 /// The crates of ours that a crate may depend on; the rest are services.

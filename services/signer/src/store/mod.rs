@@ -1,0 +1,4 @@
+//! What the signer remembers. The only place in this service with SQL.
+
+/// Applied by the owner of the database, and by every test.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/signer");
