@@ -72,14 +72,15 @@ pub(crate) fn line(health: &pb::Health) -> String {
     )
 }
 
-/// Health in columns: in one word, how much is synced, peers, height.
+/// Health in columns: in one word, how much is synced, peers, height; a dash
+/// for what is unknown.
 pub(crate) fn columns(health: &pb::Health) -> [String; 4] {
-    [
-        word(health.state().as_str_name(), "STATE_"),
-        synced(health).unwrap_or_else(|| known(-1)),
-        known(health.peers),
-        health.height.to_string(),
-    ]
+    let peers = (health.peers >= 0).then(|| health.peers.to_string());
+    let height = (health.height > 0).then(|| health.height.to_string());
+    let [synced, peers, height] =
+        [synced(health), peers, height].map(|known| known.unwrap_or_else(|| "-".to_owned()));
+    let state = word(health.state().as_str_name(), "STATE_");
+    [state, synced, peers, height]
 }
 
 fn synced(health: &pb::Health) -> Option<String> {

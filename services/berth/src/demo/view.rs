@@ -218,9 +218,9 @@ mod tests {
     #[test]
     fn a_terminal_shows_a_row_a_node() {
         let drawn = "
- NODE     CHAIN            STATE      HEALTH   SYNC     PEERS    HEIGHT  COST SO FAR
- demo-1   cosmos-devnet    running    healthy  100 %    2        1044    0.002556 EUR
- hoodi-1  ethereum-devnet  launching  unknown  unknown  unknown  0";
+ NODE     CHAIN            STATE      HEALTH   SYNC   PEERS  HEIGHT  COST SO FAR
+ demo-1   cosmos-devnet    running    healthy  100 %  2      1044    0.002556 EUR
+ hoodi-1  ethereum-devnet  launching  unknown  -      -      -";
         assert_eq!(
             draw(&[running(), launching()]),
             drawn.trim_start_matches('\n')
