@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::control_plane::{Arrived, ControlPlane, QUICK, soon};
+use crate::held::Held;
 use berth_agent::buffer::Buffer;
 use berth_agent::clock::Clock;
 use berth_agent::export::Exporter;
@@ -72,9 +73,10 @@ async fn samples_of_a_cut_way_arrive_in_order_once_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let plane = ControlPlane::new();
     let identity = plane.identity(&plane.store(folder.path()), 1, VALID);
-    let (listener, mut arrived) = plane.receiver("127.0.0.1:0", accept).await;
-    let address = listener.address;
-    let sending = send_to(plane.peer(address), Some(identity));
+    let held = Held::new();
+    let address = held.address().to_string();
+    let (listener, mut arrived) = plane.receiver(&address, accept).await;
+    let sending = send_to(plane.peer(listener.address), Some(identity));
 
     push(&sending.buffer, 1.0);
     let first = soon(arrived.recv()).await.unwrap();
@@ -84,7 +86,7 @@ async fn samples_of_a_cut_way_arrive_in_order_once_it_is_back() {
     for value in 2..=20 {
         push(&sending.buffer, f64::from(value));
     }
-    let (_listener, mut arrived) = plane.receiver(&address.to_string(), accept).await;
+    let (_listener, mut arrived) = plane.receiver(&address, accept).await;
     for value in 2..=20 {
         assert_eq!(
             height(soon(arrived.recv()).await.unwrap()),

@@ -4,5 +4,7 @@
 
 mod control;
 mod control_plane;
+#[path = "../../../../services/runtime/tests/support/held.rs"]
+mod held;
 mod hostile;
 mod program;

@@ -73,7 +73,8 @@ impl Agent {
             .spawn()
             .map_err(text)?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).await.map_err(text)?;
+            // It may have read enough, and be gone.
+            stdin.write_all(input.as_bytes()).await.ok();
         }
         let output = soon(child.wait_with_output()).await.map_err(text)?;
         if output.status.success() {

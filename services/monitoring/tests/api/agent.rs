@@ -4,6 +4,7 @@
 use crate::authority::Pki;
 use crate::eventually::eventually;
 use crate::fixture::{Node, State};
+use crate::held::Held;
 use crate::listeners::certificate;
 use berth_agent::run::Pace;
 use berth_core::PlacementId;
@@ -20,7 +21,7 @@ use sqlx::{ConnectOptions as _, PgPool};
 use std::net::SocketAddr;
 use std::path::Path;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -28,15 +29,16 @@ use tonic::transport::Channel;
 struct Monitoring {
     tasks: Tasks,
     services: Channel,
-    machines: SocketAddr,
+    machines: Held,
+    _main: Held,
 }
 
 impl Monitoring {
     async fn start(db: &PgPool, pki: &Pki) -> Self {
-        let (listen, otlp_listen) = (free_address().await, free_address().await);
+        let (main, machines) = (Held::new(), Held::new());
         let config = Config {
-            listen,
-            otlp_listen,
+            listen: main.address(),
+            otlp_listen: machines.address(),
             database: DatabaseConfig {
                 url: db.connect_options().to_url_lossy().to_string().into(),
                 max_connections: 4,
@@ -59,8 +61,9 @@ impl Monitoring {
         let identity = pki.identity("provisioning");
         Self {
             tasks,
-            services: clients::channel("monitoring", &listen.to_string(), &identity),
-            machines: otlp_listen,
+            services: clients::channel("monitoring", &main.address().to_string(), &identity),
+            machines,
+            _main: main,
         }
     }
 
@@ -87,27 +90,27 @@ impl Monitoring {
     }
 }
 
-async fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
-}
-
 /// Answers every question as a node at height 4711 does.
 async fn node_that_answers(listener: TcpListener) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        // On a busy computer the agent gives a probe up, and asks again.
+        answer(stream).await.ok();
+    }
+}
+
+async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let body = r#"{"height":"4711","catching_up":false,"peers":[1,2,3]}"#;
     let length = body.len();
-    loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            request.push(stream.read_u8().await.unwrap());
-        }
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-        );
-        stream.write_all(answer.as_bytes()).await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await?);
     }
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(answer.as_bytes()).await
 }
 
 /// What provisioning puts into the agent's container.
@@ -183,7 +186,7 @@ async fn what_the_agent_measures_is_health_at_every_replica(db: PgPool) {
     let probed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let address = probed.local_addr().unwrap();
-    let config = agent(folder.path(), &pki, &node, one.machines, address);
+    let config = agent(folder.path(), &pki, &node, one.machines.address(), address);
     let mut tasks = JoinSet::new();
     tasks.spawn(node_that_answers(probed));
     tasks.spawn(async move {

@@ -9,6 +9,8 @@ mod authority;
 mod eventually;
 mod fixture;
 mod forward;
+#[path = "../../../runtime/tests/support/held.rs"]
+mod held;
 mod history;
 mod listeners;
 mod receive;

@@ -12,6 +12,8 @@ mod chains;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
 mod fence;
+#[path = "../../../runtime/tests/support/held.rs"]
+mod held;
 mod launch;
 mod nodes;
 mod outside;

@@ -1,5 +1,6 @@
 //! The service without its listeners, and what every test asks of it.
 
+use crate::held::Held;
 use crate::outside::World;
 use crate::site::ScriptedSite;
 use berth_core::{AccountId, MachineId, NodeId};
@@ -16,7 +17,6 @@ use berth_secrets::bootstrap::{BootstrapPlan, bootstrap};
 use berth_secrets::dev::{DevStorage, DevVault, DevVaultConfig};
 use berth_secrets::{Vault, VaultConfig, deliver_secret_id};
 use sqlx::PgPool;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -178,6 +178,7 @@ pub(crate) struct Whole {
     pub(crate) context: Context,
     pub(crate) bao: Option<DevVault>,
     bao_config: DevVaultConfig,
+    _bao_address: Held,
     _folder: TempDir,
     _tasks: JoinSet<()>,
 }
@@ -191,7 +192,8 @@ impl Whole {
         let others = Others::new(channel.clone(), channel.clone(), channel);
         let site = Arc::new(ScriptedSite::default());
         let folder = tempfile::tempdir().unwrap();
-        let bao_config = bao_config(&folder);
+        let bao_address = Held::new();
+        let bao_config = bao_config(&folder, &bao_address);
         let (bao, vault) = open_bao(&bao_config, &folder).await;
         let api = serve(
             db.clone(),
@@ -219,6 +221,7 @@ impl Whole {
             context,
             bao: Some(bao),
             bao_config,
+            _bao_address: bao_address,
             _folder: folder,
             _tasks: tasks,
         }
@@ -285,13 +288,11 @@ fn options(folder: &TempDir) -> Options {
     }
 }
 
-fn bao_config(folder: &TempDir) -> DevVaultConfig {
-    // A port that was free a moment ago.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+fn bao_config(folder: &TempDir, address: &Held) -> DevVaultConfig {
     DevVaultConfig {
         binary: std::env::var_os("BERTH_BAO").map(Into::into),
         data_dir: folder.path().join("bao"),
-        listen: free.local_addr().unwrap(),
+        listen: address.address(),
         storage: DevStorage::Files,
     }
 }

@@ -6,11 +6,16 @@ use super::*;
 async fn a_machine_is_measured_for_inventory(db: PgPool) {
     let all = Whole::new(db).await;
     work_for(&all, Kind::Verify, 4);
-    sweep(&all).await;
-    let recorded = all.world.known().verified.clone();
-    assert_eq!((recorded.len(), recorded[0].attempt), (1, 4));
-    assert!(recorded[0].facts.as_ref().unwrap().os.contains("scripted"));
-    assert_eq!(recorded[0].host_key, crate::site::HOST_KEY);
+    reconcile::begin(&all.api.db).await.unwrap();
+    // It finds the machine by itself.
+    let recorded = eventually("inventory is told", async || {
+        all.worker.turn().await.unwrap();
+        all.world.known().verified.pop()
+    })
+    .await;
+    assert_eq!(recorded.attempt, 4);
+    assert!(recorded.facts.unwrap().os.contains("scripted"));
+    assert_eq!(recorded.host_key, crate::site::HOST_KEY);
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
@@ -18,16 +23,11 @@ async fn a_machine_that_cannot_be_measured_is_told_with_the_reason(db: PgPool) {
     let all = Whole::new(db).await;
     work_for(&all, Kind::Verify, 1);
     all.site.standing().fault = Some(unreachable);
-    sweep(&all).await;
+    let recorded = work_until(&all, |known| known.verified.pop()).await;
+    assert!(recorded.transient && recorded.problem.contains("cannot be reached"));
     all.site.standing().fault = Some(stranger);
-    let mut conn = all.api.db.acquire().await.unwrap();
-    wake(&mut conn, reconcile::MACHINE, all.machine.uuid())
-        .await
-        .unwrap();
-    all.worker.turn().await.unwrap();
-    let recorded = all.world.known().verified.clone();
-    assert!(recorded[0].transient && recorded[0].problem.contains("cannot be reached"));
-    assert!(!recorded[1].transient && recorded[1].problem.contains("host key changed"));
+    let recorded = work_until(&all, |known| known.verified.pop()).await;
+    assert!(!recorded.transient && recorded.problem.contains("host key changed"));
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
@@ -35,23 +35,20 @@ async fn a_machine_that_is_wiped_is_fenced_first(db: PgPool) {
     let all = running(db).await;
     work_for(&all, Kind::Wipe, 7);
     all.site.standing().fault = Some(unreachable);
-    sweep(&all).await;
+    work_until(&all, |known| known.wiped.pop()).await;
     let node = all.node("n1").await;
     assert_eq!(state(&node), State::Failed);
     let placement = node.status.unwrap().placement.unwrap();
     assert_eq!(placement.state(), pb::placement::State::Fenced);
 
     all.site.standing().fault = None;
-    let mut conn = all.api.db.acquire().await.unwrap();
-    wake(&mut conn, reconcile::MACHINE, all.machine.uuid())
-        .await
-        .unwrap();
-    all.worker.turn().await.unwrap();
-    all.worker.turn().await.unwrap();
-    let recorded = all.world.known().wiped.clone();
-    let last = recorded.last().unwrap();
-    assert_eq!((last.attempt, last.problem.as_str()), (7, ""));
-    assert!(last.report.contains("2 containers"), "{}", last.report);
+    let recorded = work_until(&all, |known| known.wiped.pop()).await;
+    assert_eq!((recorded.attempt, recorded.problem.as_str()), (7, ""));
+    assert!(
+        recorded.report.contains("2 containers"),
+        "{}",
+        recorded.report
+    );
     let placement = all.node("n1").await.status.unwrap().placement.unwrap();
     assert_eq!(placement.state(), pb::placement::State::Wiped);
 }
@@ -102,15 +99,16 @@ fn work_for(all: &Whole, kind: Kind, attempt: i64) {
     known.work.push(work);
 }
 
-/// Looks for work on machines, and does it.
-async fn sweep(all: &Whole) {
-    reconcile::begin(&all.api.db).await.unwrap();
-    let mut conn = all.api.db.acquire().await.unwrap();
-    wake(&mut conn, reconcile::SWEEP, Uuid::nil())
-        .await
-        .unwrap();
-    drop(conn);
-    for _ in 0..3 {
+/// Works, without waiting where the service would, until inventory was told.
+async fn work_until<T>(all: &Whole, told: impl Fn(&mut Known) -> Option<T>) -> T {
+    eventually("inventory is told", async || {
+        let mut conn = all.api.db.acquire().await.unwrap();
+        wake(&mut conn, reconcile::MACHINE, all.machine.uuid())
+            .await
+            .unwrap();
+        drop(conn);
         all.worker.turn().await.unwrap();
-    }
+        told(&mut all.world.known())
+    })
+    .await
 }

@@ -6,6 +6,7 @@ mod place;
 mod run;
 
 use crate::eventually::eventually;
+use crate::outside::Known;
 use crate::support::{Whole, fence, from, launch, reason, request_id, state, wish};
 use berth_core::NodeId;
 use berth_proto::inventory::v1 as inventory;
@@ -25,7 +26,6 @@ use sqlx::PgPool;
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
-use uuid::Uuid;
 
 fn unreachable() -> SiteError {
     SiteError::Unreachable {
