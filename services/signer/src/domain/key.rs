@@ -1,7 +1,9 @@
-//! Public keys and roots: fixed numbers of bytes that people read as hex.
+//! Public keys, signatures and roots: fixed numbers of bytes that people read as hex.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
+use tree_hash::{Hash256, PackedEncoding, TreeHash, TreeHashType};
 
 /// A text that is not the hex form of so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,37 @@ macro_rules! bytes {
                 bytes.try_into().map(Self).map_err(|_| NotHex($length * 2))
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+
+        impl TreeHash for $name {
+            fn tree_hash_type() -> TreeHashType {
+                TreeHashType::Vector
+            }
+
+            fn tree_hash_packed_encoding(&self) -> PackedEncoding {
+                unreachable!("vectors are never packed")
+            }
+
+            fn tree_hash_packing_factor() -> usize {
+                unreachable!("vectors are never packed")
+            }
+
+            fn tree_hash_root(&self) -> Hash256 {
+                self.0.tree_hash_root()
+            }
+        }
     };
 }
 
@@ -59,7 +92,23 @@ bytes!(
     32
 );
 bytes!(
+    /// A BLS signature, compressed.
+    Signature,
+    96
+);
+bytes!(
     /// An address of the execution layer.
     Address,
     20
 );
+bytes!(
+    /// The version of a fork, part of every domain.
+    ForkVersion,
+    4
+);
+
+impl From<Hash256> for Root {
+    fn from(hash: Hash256) -> Self {
+        Self(hash.0)
+    }
+}

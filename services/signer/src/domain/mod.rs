@@ -1,13 +1,15 @@
 //! What the signer decides with values alone.
 
+pub mod bls;
 pub mod chain;
 pub mod claim;
 pub mod key;
 pub mod refusal;
 pub mod slashing;
 
+pub use bls::SigningKey;
 pub use chain::{Chain, Fork, ForkName, Preset};
 pub use claim::{Claim, Message};
-pub use key::{Address, PublicKey, Root};
+pub use key::{Address, PublicKey, Root, Signature};
 pub use refusal::Refusal;
 pub use slashing::Watermarks;
