@@ -3,13 +3,14 @@
 pub mod bls;
 pub mod chain;
 pub mod claim;
+pub mod eth;
 pub mod key;
 pub mod refusal;
 pub mod slashing;
 
 pub use bls::SigningKey;
-pub use chain::{Chain, Fork, ForkName, Preset};
+pub use chain::{Chain, Fork, ForkName, Preset, Schedule};
 pub use claim::{Claim, Message};
-pub use key::{Address, PublicKey, Root, Signature};
+pub use key::{Address, ForkVersion, PublicKey, Root, Signature};
 pub use refusal::Refusal;
 pub use slashing::Watermarks;

@@ -89,6 +89,10 @@ reasons! {
     WrongPreset = "WRONG_PRESET",
     /// The root on the wire is not that of the message.
     WrongSigningRoot = "WRONG_SIGNING_ROOT",
+    /// A body that is not what its type says.
+    Malformed = "MALFORMED",
+    /// A message that names another validator than the key asked for.
+    WrongPublicKey = "WRONG_PUBLIC_KEY",
     /// A type of message that is not known.
     UnknownType = "UNKNOWN_TYPE",
     /// A type that no machine may ask for.
