@@ -73,7 +73,7 @@ impl Watch {
     /// When it does not end, or ends badly.
     #[must_use]
     pub fn finish(mut self) -> Vec<Event> {
-        let status = eventually("the end of the stream", Duration::from_secs(20), || {
+        let status = eventually("the end of the stream", Duration::from_mins(1), || {
             self.process
                 .try_wait()
                 .unwrap()

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::error::Context;
 use crate::{Result, shell};
@@ -18,7 +17,7 @@ pub(crate) fn remove(group: &str) -> Result<()> {
     {
         shell::wait_until(
             &format!("removing {}", dir.display()),
-            Duration::from_secs(10),
+            shell::PATIENCE,
             || remove_tree(&dir),
         )?;
     }

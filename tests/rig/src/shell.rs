@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use crate::error::Context;
 use crate::{Error, Result};
 
+/// How long something small may take, on a busy computer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where programs are looked for, here and on the machines. The caller's environment is not passed on.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -71,7 +70,7 @@ pub(crate) fn remove_namespace(name: &str) -> Result<()> {
     }
     shell::wait_until(
         &format!("ending the processes of {name}"),
-        Duration::from_secs(20),
+        shell::PATIENCE,
         || {
             let pids: Vec<i32> = pids(name)?;
             for pid in &pids {
@@ -212,7 +211,7 @@ pub(crate) fn delay(machine: &Machine, milliseconds: u32, loss: f32) -> Result<(
         .stdout(file)
         .stderr(errors);
     setsid.status().during(|| "start the slow wire".into())?;
-    shell::wait_until("the slow wire", Duration::from_secs(10), || {
+    shell::wait_until("the slow wire", shell::PATIENCE, || {
         let said = fs::read_to_string(&log).during(|| format!("read {}", log.display()))?;
         match said.contains("Error") {
             true => Err(Error::Boot {
@@ -236,7 +235,7 @@ fn end_delay(machine: &Machine) -> Result<()> {
     if String::from_utf8_lossy(&arguments).contains("delay.py") {
         end(pid);
         let (fabric, namespace) = (machine.rig().fabric(), machine.namespace());
-        shell::wait_until("the end of the slow wire", Duration::from_secs(5), || {
+        shell::wait_until("the end of the slow wire", shell::PATIENCE, || {
             let port = shell::ip(&format!("-n {fabric} link show {}", machine.port()));
             Ok(port.is_err() && shell::ip(&format!("-n {namespace} link show eth0")).is_err())
         })?;

@@ -8,13 +8,19 @@ use std::time::{Duration, Instant};
 
 use berth_rig::{Machine, Rig, RigConfig, TemporaryRig};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one try may take.
+const TRY: Duration = Duration::from_secs(5);
 
-/// Whether something at this address says that it is an SSH server, asked from inside the fabric.
+/// Whether something at this address says that it is an SSH server, asked from inside the fabric. A busy computer
+/// gets several tries.
 fn answers(rig: &Rig, address: SocketAddr) -> bool {
+    (0..12).any(|_| answers_at_once(rig, address))
+}
+
+fn answers_at_once(rig: &Rig, address: SocketAddr) -> bool {
     let banner = rig.in_fabric(|| -> std::io::Result<[u8; 8]> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&address, TRY)?;
+        stream.set_read_timeout(Some(TRY))?;
         let mut banner = [0; 8];
         stream.read_exact(&mut banner)?;
         Ok(banner)
@@ -38,7 +44,7 @@ fn a_machine_answers_on_its_ssh_port_with_the_key_that_the_rig_names() {
     let scan = rig
         .in_fabric(|| {
             Command::new("ssh-keyscan")
-                .args(["-t", "ed25519", &address])
+                .args(["-T", "60", "-t", "ed25519", &address])
                 .output()
         })
         .unwrap();
@@ -176,7 +182,7 @@ fn a_partition_cuts_a_machine_off_until_it_is_healed() {
             .unwrap(),
         "0\n"
     );
-    assert!(!answers(&rig, machines[0].address()));
+    assert!(!answers_at_once(&rig, machines[0].address()));
     assert!(answers(&rig, machines[1].address()));
     machines[0].heal().unwrap();
     assert!(answers(&rig, machines[0].address()));
@@ -193,7 +199,7 @@ fn packets_can_be_lost_silently_while_the_link_stays_up() {
             .unwrap(),
         "1\n"
     );
-    assert!(!answers(&rig, machine.address()));
+    assert!(!answers_at_once(&rig, machine.address()));
     machine.undrop_packets().unwrap();
     assert!(answers(&rig, machine.address()));
 }
@@ -271,7 +277,7 @@ fn a_machine_sees_and_harms_nothing_of_the_others_or_of_the_host() {
     ]);
     assert_eq!(seen.unwrap(), "none\n");
     let processes = machines[1]
-        .run(&["sh", "-c", "cat /proc/[0-9]*/comm"])
+        .run(&["sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null || true"]) // one may end meanwhile
         .unwrap();
     assert_eq!(processes.matches("sshd").count(), 1, "{processes}");
     assert_eq!(machines[1].run(&["hostname"]).unwrap(), "m2\n");

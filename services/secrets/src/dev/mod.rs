@@ -128,7 +128,7 @@ impl DevVault {
     /// unsealed.
     async fn come_up(&mut self) -> Result<()> {
         let server = Server {
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
             ..self.admin.server()?
         };
         let anonymous = Connection::open(&server, None)?;
@@ -166,7 +166,7 @@ impl DevVault {
     {
         let often = ConstantBuilder::default()
             .with_delay(Duration::from_millis(50))
-            .with_max_times(600);
+            .with_max_times(1200);
         let attempts = attempt.retry(often).when(Error::is_transient);
         tokio::select! {
             ended = self.process.ended(&self.files) => Err(ended),
