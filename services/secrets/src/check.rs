@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
-    AdminVault, Error, Result, SecretMap, SecretPath, Vault, VaultConfig,
+    AdminVault, Error, Result, SecretMap, SecretPath, SignerPath, Vault, VaultConfig,
     bootstrap::{BootstrapPlan, Grant, RolePlan, bootstrap},
     config::{Mounts, Server},
     connection::{Call, Connection},
@@ -154,6 +154,10 @@ async fn check_role(vault: &Vault, role: &RolePlan) -> Vec<Probe> {
             Grant::NodeSecrets => ("create, read and delete a secret", node_secret(vault).await),
             Grant::SignPlacements => ("sign a placement", placement(vault).await),
             Grant::SignSshUsers => ("sign an SSH user", ssh_user(vault).await),
+            Grant::ValidatorKeys => (
+                "encrypt, create, read and destroy a key",
+                validator_key(vault).await,
+            ),
         };
         probes.push(Probe::new(format!("{name}: {what}"), outcome).0);
     }
@@ -188,6 +192,27 @@ async fn ssh_user(vault: &Vault) -> Result<()> {
         .sign_ssh_user(key, "check", Duration::from_mins(1))
         .await?;
     vault.ssh_ca_public_key().await.map(|_| ())
+}
+
+async fn validator_key(vault: &Vault) -> Result<()> {
+    let mut name = [0; 48];
+    for part in name.chunks_exact_mut(16) {
+        part.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    }
+    let path = SignerPath::validator(&name);
+    let ciphertext = vault.encrypt(b"probe", "check").await?;
+    let fields = [("ciphertext".to_owned(), ciphertext)].into();
+    let created = vault.write_record(&path, &fields, 0).await;
+    let read = vault.read_record(&path).await;
+    vault.destroy_record(&path).await?;
+    created?;
+    let read = read?.and_then(|mut record| record.fields.remove("ciphertext"));
+    let ciphertext = read.ok_or_else(|| Error::NotFound {
+        operation: format!("reading {path}"),
+    })?;
+    vault.decrypt(&ciphertext, "check").await?;
+    vault.read_record(&SignerPath::sealing_key()).await?;
+    vault.read_record(&SignerPath::anchor()).await.map(|_| ())
 }
 
 /// Whether the server, or the active node behind it, serves requests. (The

@@ -130,6 +130,16 @@ impl Mounts {
         &self.prefix
     }
 
+    /// KV version 2 of the signer alone.
+    pub(crate) fn keys(&self) -> String {
+        format!("{}-keys", self.prefix)
+    }
+
+    /// Encryption for the signer alone.
+    pub(crate) fn transit(&self) -> String {
+        format!("{}-transit", self.prefix)
+    }
+
     /// The authority for services.
     pub(crate) fn services(&self) -> String {
         format!("{}-pki-services", self.prefix)

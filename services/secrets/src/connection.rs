@@ -19,6 +19,7 @@ use vaultrs::{
     api::EndpointMiddleware,
     client::{VaultClient, VaultClientSettings},
 };
+use zeroize::Zeroizing;
 
 use crate::{Error, Result, config::Server, file};
 
@@ -116,6 +117,7 @@ impl Connection {
             .await
             .map_err(|error| self.error(operation, error))?
             .raw();
+        let answer = Zeroizing::new(answer);
         if answer.is_empty() {
             return Ok(Value::Null);
         }

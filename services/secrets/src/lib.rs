@@ -5,9 +5,9 @@
 //! prepares a server, [`check`] says what one lacks, and [`dev`] runs a real
 //! OpenBao for development and tests.
 //!
-//! Deliberately absent: validator keys and the signer's anchor, which belong
-//! to the signer, and any copy of a secret on disk but a service's own secret
-//! id. No error and no `Debug` of this crate shows a secret.
+//! Deliberately absent: what the signer's records mean, which is the signer's
+//! own, and any copy of a secret on disk but a service's own secret id. No
+//! error and no `Debug` of this crate shows a secret.
 
 pub mod bootstrap;
 pub mod check;
@@ -21,7 +21,9 @@ mod kv;
 mod name;
 mod pki;
 mod secret_id;
+mod signer;
 mod ssh;
+mod transit;
 mod vault;
 
 pub use config::{AdminVault, VaultConfig};
@@ -30,4 +32,5 @@ pub use kv::SecretMap;
 pub use name::SecretPath;
 pub use pki::Identity;
 pub use secret_id::{deliver_secret_id, unwrap_secret_id, wrapped_secret_id};
+pub use signer::{Record, SignerPath};
 pub use vault::Vault;

@@ -94,6 +94,36 @@ impl<'a> Apply<'a> {
             .await
     }
 
+    /// Sees that there is an encryption key, and that nobody may delete it. One
+    /// that could have left Vault can never be trusted again.
+    pub(super) async fn transit_key(&mut self, path: &str, wanted: &Value) -> Result<()> {
+        let Some(found) = self.read(path).await? else {
+            return self.write(format!("create {path}"), path, wanted).await;
+        };
+        let differing = wanted
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(field, value)| found[field.as_str()] != **value)
+            .map(|(field, _)| field.as_str())
+            .collect::<Vec<_>>();
+        match differing[..] {
+            [] => Ok(()),
+            ["deletion_allowed"] => {
+                let done = format!("set deletion_allowed of {path}");
+                let config = json!({ "deletion_allowed": wanted["deletion_allowed"] });
+                self.write(done, &format!("{path}/config"), &config).await
+            }
+            _ => Err(Error::invalid(
+                path,
+                format!(
+                    "differs in {}, which cannot be changed back: choose another mount prefix",
+                    differing.join(", ")
+                ),
+            )),
+        }
+    }
+
     /// Sees that the policy `name` is `text`.
     pub(super) async fn policy(&mut self, name: &str, text: &str) -> Result<()> {
         let path = format!("sys/policies/acl/{name}");

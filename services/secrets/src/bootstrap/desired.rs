@@ -21,6 +21,25 @@ pub(super) fn kv_config() -> Value {
     json!({ "cas_required": true })
 }
 
+pub(super) fn keys_mount() -> Value {
+    json!({ "type": "kv", "options": { "version": "2" }, "description": "Berth: the signer" })
+}
+
+pub(super) fn transit_mount() -> Value {
+    json!({ "type": "transit", "description": "Berth: encryption for the signer" })
+}
+
+/// A key that does its work inside of Vault only.
+pub(super) fn transit_key() -> Value {
+    json!({
+        "type": "aes256-gcm96",
+        "derived": false,
+        "exportable": false,
+        "allow_plaintext_backup": false,
+        "deletion_allowed": false,
+    })
+}
+
 pub(super) fn pki_mount() -> Value {
     json!({
         "type": "pki",

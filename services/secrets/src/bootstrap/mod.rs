@@ -16,6 +16,7 @@ use crate::{
     config::{Mounts, host},
     connection::Connection,
     name,
+    transit::TRANSIT_KEY,
 };
 use apply::Apply;
 
@@ -53,6 +54,8 @@ pub enum Grant {
     SignPlacements,
     /// Sign certificates of SSH users.
     SignSshUsers,
+    /// Keep validator keys, encrypted, and the anchor of what they signed.
+    ValidatorKeys,
 }
 
 /// What a bootstrap changed, or would change.
@@ -88,6 +91,7 @@ impl Default for BootstrapPlan {
                         Grant::SignSshUsers,
                     ],
                 ),
+                role("signer", &[Grant::ValidatorKeys]),
             ],
             dry_run: false,
         }
@@ -144,9 +148,15 @@ pub async fn bootstrap(admin: &AdminVault, plan: &BootstrapPlan) -> Result<Repor
 
 async fn secrets(apply: &mut Apply<'_>, mounts: &Mounts) -> Result<()> {
     apply.mount(mounts.kv(), &desired::kv_mount()).await?;
-    apply
-        .fields(&format!("{}/config", mounts.kv()), &desired::kv_config())
-        .await
+    let config = format!("{}/config", mounts.kv());
+    apply.fields(&config, &desired::kv_config()).await?;
+    let (keys, transit) = (mounts.keys(), mounts.transit());
+    apply.mount(&keys, &desired::keys_mount()).await?;
+    let config = format!("{keys}/config");
+    apply.fields(&config, &desired::kv_config()).await?;
+    apply.mount(&transit, &desired::transit_mount()).await?;
+    let key = format!("{transit}/keys/{TRANSIT_KEY}");
+    apply.transit_key(&key, &desired::transit_key()).await
 }
 
 async fn authorities(apply: &mut Apply<'_>, mounts: &Mounts, plan: &BootstrapPlan) -> Result<()> {

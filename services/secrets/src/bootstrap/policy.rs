@@ -1,6 +1,6 @@
 //! What each service may do, as a policy of Vault.
 
-use crate::{config::Mounts, pki::PLACEMENT_ROLE, ssh::SSH_ROLE};
+use crate::{SignerPath, config::Mounts, pki::PLACEMENT_ROLE, ssh::SSH_ROLE, transit::TRANSIT_KEY};
 
 use super::{Grant, RolePlan};
 
@@ -40,9 +40,30 @@ pub(super) fn text(mounts: &Mounts, role: &RolePlan) -> String {
                 rule(&format!("{}/sign/{SSH_ROLE}", mounts.ssh()), &["update"]),
                 rule(&format!("{}/config/ca", mounts.ssh()), &["read"]),
             ]),
+            Grant::ValidatorKeys => rules.extend(validator_keys(mounts)),
         }
     }
     rules.concat()
+}
+
+fn validator_keys(mounts: &Mounts) -> [String; 6] {
+    let (keys, transit) = (mounts.keys(), mounts.transit());
+    let data = |path| format!("{keys}/data/{path}");
+    [
+        // No update: a key belongs to the database that stored it first.
+        rule(&data("validators/*".to_owned()), &["create", "read"]),
+        rule(&format!("{keys}/metadata/validators/*"), &["delete"]),
+        rule(
+            &data(SignerPath::sealing_key().to_string()),
+            &["create", "read"],
+        ),
+        rule(
+            &data(SignerPath::anchor().to_string()),
+            &["create", "read", "update"],
+        ),
+        rule(&format!("{transit}/encrypt/{TRANSIT_KEY}"), &["update"]),
+        rule(&format!("{transit}/decrypt/{TRANSIT_KEY}"), &["update"]),
+    ]
 }
 
 fn rule(path: &str, capabilities: &[&str]) -> String {
