@@ -12,4 +12,7 @@
 //! connections, and any option that turns a check off.
 
 pub mod domain;
+pub mod keyring;
+pub mod process;
+pub mod sealing;
 pub mod store;

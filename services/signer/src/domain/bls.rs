@@ -124,7 +124,13 @@ mod tests {
     #[test]
     fn zero_the_order_of_the_group_and_other_lengths_are_no_keys() {
         let order = hex::decode("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001");
-        for bytes in [vec![0; 32], order.unwrap(), vec![1; 31], vec![1; 33], vec![]] {
+        for bytes in [
+            vec![0; 32],
+            order.unwrap(),
+            vec![1; 31],
+            vec![1; 33],
+            vec![],
+        ] {
             assert_eq!(
                 SigningKey::from_bytes(&bytes).map(|_| ()),
                 Err(BadKey::Secret),

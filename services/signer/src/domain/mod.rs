@@ -4,9 +4,12 @@ pub mod bls;
 pub mod chain;
 pub mod claim;
 pub mod eth;
+pub mod derive;
 pub mod key;
+pub mod keystore;
 pub mod refusal;
 pub mod slashing;
+pub mod validator;
 
 pub use bls::SigningKey;
 pub use chain::{Chain, Fork, ForkName, Preset, Schedule};
