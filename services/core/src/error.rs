@@ -32,6 +32,8 @@ pub enum Resource {
     Node,
     /// A node on a machine.
     Placement,
+    /// An identity on a chain that signs.
+    Validator,
 }
 
 impl fmt::Display for Resource {
@@ -45,6 +47,7 @@ impl fmt::Display for Resource {
             Self::Chain => "chain",
             Self::Node => "node",
             Self::Placement => "placement",
+            Self::Validator => "validator",
         })
     }
 }

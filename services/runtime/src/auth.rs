@@ -62,13 +62,59 @@ impl Peer {
         }
     }
 
-    fn may_call(&self, callers: &[String]) -> bool {
-        let role = match self {
-            Self::Service(role) => role.as_str(),
-            Self::Placement { .. } => "placement",
-        };
-        callers.iter().any(|caller| caller == role)
+    fn may_call(&self, callers: &[impl AsRef<str>]) -> bool {
+        callers.iter().any(|caller| match self {
+            Self::Service(role) => caller.as_ref() == role && role != PLACEMENT,
+            Self::Placement { .. } => caller.as_ref() == PLACEMENT,
+        })
     }
+}
+
+/// What placements are called among callers; no service has this name.
+const PLACEMENT: &str = "placement";
+/// Who asks for signatures.
+const MACHINES: &[&str] = &[PLACEMENT];
+/// Who looks at the signer.
+const SERVICES: &[&str] = &[
+    "gateway",
+    "inventory",
+    "leasing",
+    "monitoring",
+    "provisioning",
+    "signer",
+];
+/// Who changes keys, for the account that it names.
+const KEY_KEEPERS: &[&str] = &["gateway", "signer"];
+
+/// The paths of plain HTTP, all of the signer, and their callers. One that ends
+/// with `/` stands for everything below it.
+const PLAIN: &[(&str, &[&str])] = &[
+    ("/upcheck", MACHINES),
+    ("/api/v1/eth2/publicKeys", MACHINES),
+    ("/api/v1/eth2/sign/", MACHINES),
+    ("/api/v1/eth2/highWatermark", SERVICES),
+    ("/healthcheck", SERVICES),
+    ("/metrics", SERVICES),
+    ("/reload", SERVICES),
+    ("/eth/v1/keystores", KEY_KEEPERS),
+    ("/eth/v1/validator/", KEY_KEEPERS),
+];
+
+/// The row of [`PLAIN`] for a path.
+fn plain(path: &str) -> Option<(&'static str, &'static [&'static str])> {
+    PLAIN
+        .iter()
+        .copied()
+        .find(|(known, _)| path == *known || known.ends_with('/') && path.starts_with(known))
+}
+
+/// What a path is called where names must be few: never what a caller made up,
+/// and never with an identifier in it.
+pub(crate) fn name_of(path: &str) -> &'static str {
+    let method = ACCESS.get_key_value(path).map(|(known, _)| known.as_str());
+    method
+        .or_else(|| plain(path).map(|(known, _)| known))
+        .unwrap_or("/unknown")
 }
 
 /// The peer of a request, once the layer has let it through.
@@ -119,8 +165,13 @@ pub fn admit(path: &str, peer: Option<&Peer>, account: Option<&str>) -> Result<O
     if open.iter().any(|prefix| path.starts_with(prefix)) || path.starts_with(otlp) {
         return Ok(None);
     }
-    let access = ACCESS.get(path);
-    if !access.is_some_and(|access| peer.may_call(&access.callers)) {
+    let permitted = match plain(path) {
+        Some((_, callers)) => peer.may_call(callers),
+        None => ACCESS
+            .get(path)
+            .is_some_and(|access| peer.may_call(&access.callers)),
+    };
+    if !permitted {
         return Err(Error::Forbidden {
             reason: "CALLER_NOT_PERMITTED",
             message: format!("this caller may not call {path}"),
@@ -193,11 +244,21 @@ where
                 futures::future::Either::Left(self.inner.call(request))
             }
             Err(error) => {
-                let response = status::from_error(&error).into_http();
+                let response = if is_grpc(request.headers()) {
+                    status::from_error(&error).into_http()
+                } else {
+                    status::plain(&error).map(tonic::body::Body::new)
+                };
                 futures::future::Either::Right(futures::future::ready(Ok(response)))
             }
         }
     }
+}
+
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 #[cfg(test)]
@@ -238,6 +299,47 @@ mod tests {
             );
             assert!(admit(path, None, Some(&account)).is_err(), "nobody {path}");
         }
+    }
+
+    #[test]
+    fn plain_paths_are_for_machines_or_for_services_and_for_nobody_else() {
+        let machine = Peer::Placement {
+            node_id: NodeId::generate(),
+            placement_id: PlacementId::generate(),
+            fence: Fence::FIRST,
+        };
+        let service = |role: &str| Peer::Service(role.to_owned());
+        for (path, by_machine, by_gateway, by_leasing) in [
+            ("/upcheck", true, false, false),
+            ("/api/v1/eth2/publicKeys", true, false, false),
+            ("/api/v1/eth2/sign/0xab", true, false, false),
+            ("/api/v1/eth2/highWatermark", false, true, true),
+            ("/healthcheck", false, true, true),
+            ("/metrics", false, true, true),
+            ("/reload", false, true, true),
+            ("/eth/v1/keystores", false, true, false),
+            ("/eth/v1/validator/0xab/feerecipient", false, true, false),
+            ("/api/v1/eth2/sign", false, false, false),
+            ("/upcheck/", false, false, false),
+            ("/eth/v1/keystores/", false, false, false),
+            ("//upcheck", false, false, false),
+            ("/", false, false, false),
+        ] {
+            let admitted = |peer: &Peer| admit(path, Some(peer), None).is_ok();
+            assert_eq!(admitted(&machine), by_machine, "machine {path}");
+            assert_eq!(admitted(&service("gateway")), by_gateway, "gateway {path}");
+            assert_eq!(admitted(&service("leasing")), by_leasing, "leasing {path}");
+            assert!(!admitted(&service("placement")), "placement {path}");
+            assert!(admit(path, None, None).is_err(), "nobody {path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_named_without_what_its_caller_wrote() {
+        assert_eq!(name_of("/api/v1/eth2/sign/0xab"), "/api/v1/eth2/sign/");
+        assert_eq!(name_of("/berth.x.v1.Y/Z"), "/unknown");
+        let method = "/berth.monitoring.v1.MonitoringService/GetHealth";
+        assert_eq!(name_of(method), method);
     }
 
     #[test]

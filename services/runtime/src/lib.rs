@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod clients;
 pub mod config;
+mod connection;
 pub mod identity;
 pub mod notices;
 pub mod once;

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use tonic::transport::Channel;
 
 /// Where each service answers its peers, as `host:port`; several replicas with
-/// a comma between.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// a comma between, and empty for one that this process never asks.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Peers {
     /// Inventory.
     pub inventory: String,
@@ -18,6 +18,8 @@ pub struct Peers {
     pub provisioning: String,
     /// Monitoring.
     pub monitoring: String,
+    /// The signer's admin listener.
+    pub signer: String,
 }
 
 /// What a service finds around it; cheap to clone.
@@ -52,5 +54,11 @@ impl Platform {
     #[must_use]
     pub fn monitoring(&self) -> Channel {
         clients::channel("monitoring", &self.peers.monitoring, &self.identity)
+    }
+
+    /// A channel to the signer.
+    #[must_use]
+    pub fn signer(&self) -> Channel {
+        clients::channel("signer", &self.peers.signer, &self.identity)
     }
 }

@@ -2,16 +2,18 @@
 //! limits, and an end within seconds.
 
 use crate::auth::AuthLayer;
+use crate::connection::{Connection, Seats};
 use crate::identity::{Identity, Trust};
 use crate::telemetry::RpcLayer;
 use berth_core::{Error, Result};
+use rustls::ServerConfig;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -52,6 +54,15 @@ pub fn routes() -> Result<Routes> {
     Ok(Routes::new(health).add_service(reflection))
 }
 
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    /// HTTP/2.
+    Two,
+    /// HTTP/2 and HTTP/1.1.
+    Both,
+}
+
 /// Serves until `stop`. Callers are checked by [`AuthLayer`] unless the
 /// listener is public.
 pub async fn serve(
@@ -61,9 +72,39 @@ pub async fn serve(
     routes: Routes,
     stop: CancellationToken,
 ) {
+    listen(listener, (identity, trust), Speaks::Two, routes, stop).await;
+}
+
+/// The same for a listener whose clients may speak HTTP/1.1.
+pub async fn serve_http(
+    listener: TcpListener,
+    identity: Identity,
+    trust: Trust,
+    routes: Routes,
+    stop: CancellationToken,
+) {
+    listen(listener, (identity, trust), Speaks::Both, routes, stop).await;
+}
+
+async fn listen(
+    listener: TcpListener,
+    (identity, trust): (Identity, Trust),
+    speaks: Speaks,
+    routes: Routes,
+    stop: CancellationToken,
+) {
     let (sender, receiver) = mpsc::channel(HANDSHAKES);
-    let accept = accept(listener, identity, trust, sender, stop.clone());
+    let config = move || {
+        let mut config = identity.server(trust)?;
+        if speaks == Speaks::Both {
+            let protocols = &mut Arc::make_mut(&mut config).alpn_protocols;
+            protocols.push(b"http/1.1".to_vec());
+        }
+        Some(config)
+    };
+    let accept = accept(listener, config, sender, stop.clone());
     let mut builder = Server::builder()
+        .accept_http1(speaks == Speaks::Both)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .concurrency_limit_per_connection(256)
@@ -97,16 +138,16 @@ pub async fn serve(
     }
 }
 
-type Accepted = std::io::Result<TlsStream<TcpStream>>;
+type Accepted = std::io::Result<Connection>;
 
 async fn accept(
     listener: TcpListener,
-    identity: Identity,
-    trust: Trust,
+    config: impl Fn() -> Option<Arc<ServerConfig>>,
     sender: mpsc::Sender<Accepted>,
     stop: CancellationToken,
 ) {
     let mut handshakes = JoinSet::new();
+    let seats = Seats::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -122,18 +163,21 @@ async fn accept(
                 continue;
             }
         };
-        let Some(config) = identity.server(trust) else {
+        let Some(config) = config() else {
             continue;
         };
-        let sender = sender.clone();
+        let (sender, seats) = (sender.clone(), seats.clone());
         handshakes.spawn(async move {
             // Without it a small answer waits 40 ms for an acknowledgement.
             stream.set_nodelay(true).ok();
             let handshake = TlsAcceptor::from(config).accept(stream);
             match tokio::time::timeout(HANDSHAKE, handshake).await {
-                Ok(Ok(stream)) => {
-                    sender.send(Ok(stream)).await.ok();
-                }
+                Ok(Ok(stream)) => match Connection::new(stream, &seats) {
+                    Some(connection) => {
+                        sender.send(Ok(connection)).await.ok();
+                    }
+                    None => tracing::debug!(%peer, "too many connections of one machine"),
+                },
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "handshake refused"),
                 Err(_) => tracing::debug!(%peer, "handshake took too long"),
             }

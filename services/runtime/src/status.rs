@@ -33,6 +33,45 @@ pub fn from_error(error: &Error) -> Status {
     Status::with_error_details(code, error.to_string(), details)
 }
 
+/// The same for who speaks plain HTTP: a status, and a body in JSON that says
+/// why.
+#[must_use]
+pub fn plain(error: &Error) -> http::Response<String> {
+    let (code, reason) = classify(error);
+    log(error, reason);
+    let body = plain_body(reason, &error.to_string());
+    let mut answer = http::Response::new(body);
+    *answer.status_mut() = match code {
+        Code::InvalidArgument => http::StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => http::StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => http::StatusCode::FORBIDDEN,
+        Code::NotFound => http::StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => http::StatusCode::CONFLICT,
+        Code::FailedPrecondition => http::StatusCode::PRECONDITION_FAILED,
+        Code::ResourceExhausted => http::StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable => http::StatusCode::SERVICE_UNAVAILABLE,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss => http::StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    answer.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
+    answer
+}
+
+/// The body of a refusal in JSON.
+#[must_use]
+pub fn plain_body(reason: &str, message: &str) -> String {
+    serde_json::json!({ "error": { "reason": reason, "message": message } }).to_string()
+}
+
 /// The code and the stable reason of an error.
 #[must_use]
 pub fn classify(error: &Error) -> (Code, &'static str) {
@@ -125,6 +164,7 @@ fn named_resource(message: &str) -> Resource {
         Resource::Lease,
         Resource::Chain,
         Resource::Placement,
+        Resource::Validator,
     ];
     kinds
         .into_iter()

@@ -1,6 +1,7 @@
 //! Traces, metrics and logs of a service: to standard error for people, and by
 //! OTLP to monitoring or the operator's collector.
 
+use crate::auth;
 use http::HeaderMap;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::propagation::{Extractor, Injector};
@@ -241,7 +242,7 @@ where
         if path.starts_with("/opentelemetry.") || path.starts_with("/grpc.") {
             return Box::pin(self.inner.call(request));
         }
-        let method = path.trim_start_matches('/').to_owned();
+        let method = auth::name_of(path).trim_start_matches('/');
         let span = tracing::info_span!(
             "rpc",
             otel.name = method,
@@ -258,9 +259,7 @@ where
         Box::pin(
             async move {
                 let answer = answer.await;
-                let code = answer
-                    .as_ref()
-                    .map_or(13, |answer| grpc_code(answer.headers()));
+                let code = answer.as_ref().map_or(13, code);
                 Span::current().record("rpc.grpc.status_code", code);
                 DURATION.record(
                     begun.elapsed().as_secs_f64(),
@@ -276,10 +275,14 @@ where
     }
 }
 
-/// The code that stands in the head of an answer; a stream that fails later
-/// counts as begun well.
-fn grpc_code(headers: &HeaderMap) -> i64 {
-    headers
+/// The code that stands in the head of an answer, or the status of plain HTTP;
+/// a stream that fails later counts as begun well.
+fn code<B>(answer: &http::Response<B>) -> i64 {
+    if !answer.status().is_success() {
+        return answer.status().as_u16().into();
+    }
+    answer
+        .headers()
         .get("grpc-status")
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok())

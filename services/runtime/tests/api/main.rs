@@ -10,5 +10,6 @@ mod eventually;
 mod identity;
 mod once;
 mod paused;
+mod plain;
 mod steps;
 mod worker;
