@@ -1,11 +1,12 @@
 //! Which crate may depend on which, and which may use a foreign library.
 //!
 //! Read from `cargo metadata`, so features and renames hide nothing. Transitive
-//! dependencies are not looked at: cargo-deny does that.
+//! dependencies are looked at for the signer alone; cargo-deny looks at the rest.
 
 use crate::none;
 use crate::tree::root;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// What a service may use of this workspace.
@@ -33,8 +34,23 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("berth-rig", &[]),
     ("berth-runtime", &["berth-core", "berth-proto"]),
     ("berth-secrets", &["berth-core"]),
+    (
+        "berth-process",
+        &["berth-core", "berth-runtime", "berth-secrets"],
+    ),
     ("berth-provisioner", &["berth-core"]),
     ("berth-agent", &["berth-proto"]),
+    // An executable too, and a service.
+    (
+        "berth-signer",
+        &[
+            "berth-core",
+            "berth-process",
+            "berth-proto",
+            "berth-runtime",
+            "berth-secrets",
+        ],
+    ),
     (
         "berth-provisioning",
         &[
@@ -61,6 +77,18 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["berth-gateway", "berth-signer"]),
 ];
 
+/// Libraries that reach machines, by the start of their name. The process that
+/// holds keys has none of them, however far down.
+const REACH_MACHINES: &[&str] = &[
+    "russh",
+    "bollard",
+    "tfkit",
+    "terraform",
+    "berth-provisioner",
+    "berth-provisioning",
+    "berth-rig",
+];
+
 /// One crate of the workspace with its direct dependencies.
 struct Crate {
     name: String,
@@ -68,9 +96,10 @@ struct Crate {
     dependencies: Vec<(String, bool)>,
 }
 
-fn crates() -> Vec<Crate> {
+fn metadata(arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .args(["metadata", "--offline", "--format-version=1"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
@@ -79,7 +108,11 @@ fn crates() -> Vec<Crate> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn crates() -> Vec<Crate> {
+    let metadata = metadata(&["--no-deps"]);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     metadata["packages"]
         .as_array()
@@ -155,6 +188,71 @@ fn is_part_of(dependency: &str, library: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
 }
 
+/// The names of all crates that a crate of ours is built from.
+fn tree(metadata: &Value, name: &str) -> BTreeSet<String> {
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let names: BTreeMap<_, _> = packages
+        .map(|p| (text(&p["id"]), text(&p["name"])))
+        .collect();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap().iter();
+    let nodes: BTreeMap<_, _> = nodes.map(|node| (text(&node["id"]), node)).collect();
+    let mut ahead: Vec<_> = names
+        .iter()
+        .filter(|(_, n)| **n == name)
+        .map(|(id, _)| *id)
+        .collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = ahead.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let edges = nodes[id]["deps"].as_array().unwrap().iter();
+        let built = |edge: &&Value| {
+            let kinds = edge["dep_kinds"].as_array().unwrap();
+            kinds.iter().any(|kind| kind["kind"] != "dev")
+        };
+        ahead.extend(edges.filter(built).map(|edge| text(&edge["pkg"])));
+    }
+    seen.iter().map(|id| names[id].to_owned()).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// What in a tree reaches machines.
+fn reaching(tree: &BTreeSet<String>) -> Vec<String> {
+    tree.iter()
+        .filter(|name| {
+            REACH_MACHINES
+                .iter()
+                .any(|library| is_part_of(name, library))
+        })
+        .map(|name| {
+            format!(
+                "berth-signer is built from {name}: the process that holds keys opens no \
+                 connection to a machine. Find the edge with `cargo tree -p berth-signer -i \
+                 {name}` and cut it (docs/architecture.md, Processes)."
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_signer_has_no_code_that_reaches_machines() {
+    let metadata = metadata(&[]);
+    none(&reaching(&tree(&metadata, "berth-signer")));
+    // The same look finds it where it is.
+    let found = reaching(&tree(&metadata, "berth"));
+    for library in ["russh", "bollard", "berth-provisioner"] {
+        let named = format!("built from {library}:");
+        assert!(
+            found.iter().any(|f| f.contains(&named)),
+            "{library} in berth"
+        );
+    }
+}
+
 #[test]
 fn crates_point_downwards_and_services_meet_through_proto() {
     none(&crates().iter().flat_map(check).collect::<Vec<_>>());
@@ -190,6 +288,8 @@ fn a_wrong_dependency_is_found() {
     assert_eq!(found("berth-gateway", "opentelemetry_sdk", false), 1);
     assert_eq!(found("berth-runtime", "opentelemetry-proto", false), 1);
     assert_eq!(found("berth-provisioning", "berth-provisioner", false), 0);
+    assert_eq!(found("berth-signer", "berth-process", false), 0);
+    assert_eq!(found("berth-leasing", "berth-process", false), 1);
     assert_eq!(found("berth-provisioner", "berth-rig", true), 0);
     assert_eq!(found("berth-runtime", "opentelemetry_sdk", false), 0);
 }

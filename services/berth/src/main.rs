@@ -9,7 +9,6 @@ mod demo;
 mod dev;
 mod serve;
 
-use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -47,12 +46,6 @@ enum Command {
     },
     #[command(flatten)]
     Client(client::Command),
-}
-
-/// Has this process told to end when the one that started it ends, however.
-fn end_with_parent() -> anyhow::Result<()> {
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
-        .context("cannot tie this process to its parent")
 }
 
 fn main() -> ExitCode {

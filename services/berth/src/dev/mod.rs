@@ -68,7 +68,7 @@ pub(crate) fn run(dev: &Dev) -> anyhow::Result<()> {
         "`berth dev` makes network namespaces and needs root: run it with sudo"
     );
     if dev.end_with_parent {
-        crate::end_with_parent()?;
+        berth_process::end_with_parent()?;
     }
     std::fs::create_dir_all(&dev.data_dir)
         .with_context(|| format!("cannot make {}", dev.data_dir.display()))?;

@@ -3,17 +3,15 @@
 mod config;
 
 use crate::serve::config::{Config, DEFAULTS};
-use anyhow::{Context as _, bail};
-use berth_runtime::identity::{Bundle, Identity};
+use anyhow::Context as _;
+use berth_process::Process;
 use berth_runtime::platform::Platform;
 use berth_runtime::tasks::Tasks;
-use berth_runtime::telemetry;
 use berth_secrets::Vault;
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::PathBuf;
-use tokio::sync::watch;
 
 /// What a process can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,93 +84,41 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
         return Ok(());
     };
     if serve.end_with_parent {
-        crate::end_with_parent()?;
+        berth_process::end_with_parent()?;
     }
     let config: Config = berth_runtime::config::load(DEFAULTS, serve.config.as_deref())?;
     tokio::runtime::Runtime::new()?.block_on(service(role, &config))
 }
 
 async fn service(role: Role, config: &Config) -> anyhow::Result<()> {
-    let platform = Platform {
-        identity: Identity::pending(),
-        peers: config.peers.clone(),
+    let process = Process {
+        role: role.name(),
+        telemetry: &config.telemetry,
+        vault: &config.vault,
+        peers: &config.peers,
     };
-    let _telemetry = telemetry::init(role.name(), &config.telemetry, Some(platform.monitoring()))
-        .map_err(anyhow::Error::msg)?;
-    let mut tasks = Tasks::new();
-    let vault = Vault::connect(config.vault.of(role))
-        .await
-        .context("cannot log in to Vault")?;
-    become_known(role, &vault, &platform.identity, &mut tasks).await?;
-    match role {
-        Role::Inventory => {
-            berth_inventory::start(&section(role, &config.inventory)?, &platform, &mut tasks).await
+    let start = async |platform: &Platform, vault: &Vault, tasks: &mut Tasks| {
+        match role {
+            Role::Inventory => {
+                berth_inventory::start(&section(role, &config.inventory)?, platform, tasks).await
+            }
+            Role::Leasing => {
+                berth_leasing::start(&section(role, &config.leasing)?, platform, tasks).await
+            }
+            Role::Monitoring => {
+                berth_monitoring::start(&section(role, &config.monitoring)?, platform, tasks).await
+            }
+            Role::Gateway => {
+                berth_gateway::start(&section(role, &config.gateway)?, platform, tasks).await
+            }
+            Role::Provisioning => {
+                let section = section(role, &config.provisioning)?;
+                berth_provisioning::start(&section, platform, vault.clone(), tasks).await
+            }
         }
-        Role::Leasing => {
-            berth_leasing::start(&section(role, &config.leasing)?, &platform, &mut tasks).await
-        }
-        Role::Monitoring => {
-            berth_monitoring::start(&section(role, &config.monitoring)?, &platform, &mut tasks)
-                .await
-        }
-        Role::Gateway => {
-            berth_gateway::start(&section(role, &config.gateway)?, &platform, &mut tasks).await
-        }
-        Role::Provisioning => {
-            let section = section(role, &config.provisioning)?;
-            berth_provisioning::start(&section, &platform, vault.clone(), &mut tasks).await
-        }
-    }
-    .map_err(|error| anyhow::anyhow!("{role}: {}", berth_core::report(&error)))?;
-    let ended = tasks.run().await;
-    vault.log_out().await;
-    if let Err(problem) = ended {
-        bail!("{role}: {problem}");
-    }
-    Ok(())
-}
-
-/// Gets a certificate, and keeps it and the login alive.
-async fn become_known(
-    role: Role,
-    vault: &Vault,
-    identity: &Identity,
-    tasks: &mut Tasks,
-) -> anyhow::Result<()> {
-    let (newest, renew) = vault
-        .keep_service_certificate(role.name())
-        .await
-        .context("cannot get a certificate from Vault")?;
-    let placements = vault.placements_ca().await?;
-    identity.replace(&bundle(&newest, &placements))?;
-    tasks.spawn_endless("vault login", vault.keep_alive());
-    tasks.spawn_endless("certificate renewal", renew);
-    tasks.spawn_endless("certificate", follow(newest, placements, identity.clone()));
-    Ok(())
-}
-
-async fn follow(
-    mut newest: watch::Receiver<berth_secrets::Identity>,
-    placements: String,
-    identity: Identity,
-) {
-    while newest.changed().await.is_ok() {
-        match identity.replace(&bundle(&newest, &placements)) {
-            Ok(()) => tracing::info!("certificate renewed"),
-            Err(error) => tracing::error!(%error, "the renewed certificate cannot be used"),
-        }
-    }
-}
-
-fn bundle(newest: &watch::Receiver<berth_secrets::Identity>, placements: &str) -> Bundle {
-    let identity = newest.borrow();
-    Bundle {
-        certificate_pem: identity.certificate_chain.clone(),
-        private_key_pem: identity.private_key.clone(),
-        services_ca_pem: identity.ca.clone(),
-        placements_ca_pem: placements.to_owned(),
-        not_after: identity.not_after.into(),
-    }
+        .map_err(anyhow::Error::new)
+    };
+    Ok(process.serve(start).await?)
 }
 
 fn section<T: DeserializeOwned>(role: Role, value: &serde_json::Value) -> anyhow::Result<T> {
