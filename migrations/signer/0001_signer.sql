@@ -111,6 +111,8 @@ create trigger validator_is_not_truncated before truncate on validator
     execute function never_forgotten();
 create trigger node_stays before delete on node
     for each row execute function never_forgotten();
+create trigger node_is_not_truncated before truncate on node
+    execute function never_forgotten();
 
 -- What was signed, for audit and export; nobody asks it for permission.
 create table signature (
@@ -135,6 +137,8 @@ create index signature_by_transaction on signature (transaction);
 create trigger signature_stays before update or delete on signature
     for each row execute function never_forgotten();
 create trigger signature_is_not_truncated before truncate on signature
+    execute function never_forgotten();
+create trigger signature_rest_is_not_truncated before truncate on signature_rest
     execute function never_forgotten();
 
 -- What was sealed into the anchor outside this database, in order.

@@ -1,4 +1,7 @@
 //! What the signer remembers. The only place in this service with SQL.
 
+pub mod decide;
+pub mod fences;
+
 /// Applied by the owner of the database, and by every test.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/signer");

@@ -1,0 +1,7 @@
+//! The guard against real PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot run must fail")]
+
+mod fences;
+mod races;
+mod support;
