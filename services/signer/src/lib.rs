@@ -11,6 +11,7 @@
 //! Deliberately absent: anything that opens SSH, Docker or Terraform
 //! connections, and any option that turns a check off.
 
+pub mod batch;
 pub mod domain;
 pub mod keyring;
 pub mod process;

@@ -5,6 +5,7 @@ pub mod chain;
 pub mod claim;
 pub mod eth;
 pub mod derive;
+pub mod interchange;
 pub mod key;
 pub mod keystore;
 pub mod refusal;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run must fail")]
 
+mod batches;
 mod fences;
 mod races;
 mod support;
+mod vectors;

@@ -10,6 +10,10 @@ use sqlx::postgres::PgPoolOptions;
 
 const TASKS: usize = 16;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long to race, as PROPTEST_CASES is"
+)]
 fn rounds() -> u64 {
     std::env::var("BERTH_RACE_ROUNDS").map_or(200, |rounds| rounds.parse().unwrap())
 }

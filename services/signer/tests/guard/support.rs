@@ -39,21 +39,27 @@ impl Node {
         node
     }
 
-    /// An active validator of the node, with nothing signed.
+    /// A new key for [`Self::add`].
     pub(crate) async fn key(&self, db: &PgPool, number: u64) -> PublicKey {
         let mut key = [0; 48];
         key[40..].copy_from_slice(&number.to_be_bytes());
+        self.add(db, PublicKey(key)).await;
+        PublicKey(key)
+    }
+
+    /// Makes an active validator of the node, with nothing signed.
+    pub(crate) async fn add(&self, db: &PgPool, key: PublicKey) {
         sqlx::query(
             "insert into validator (public_key, account_id, chain, state, node_id, fence, granted)
-             select $1, $2, 'devnet', 'active', id, fence, granted from node where id = $3",
+             select $1, $2, 'devnet', 'active', id, fence, granted from node where id = $3
+             on conflict do nothing",
         )
-        .bind(&key[..])
+        .bind(&key.0[..])
         .bind(self.account)
         .bind(self.id)
         .execute(db)
         .await
         .unwrap();
-        PublicKey(key)
     }
 
     pub(crate) fn claim(&self, public_key: PublicKey, message: Message, root: u8) -> Claim {
