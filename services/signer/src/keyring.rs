@@ -221,10 +221,19 @@ impl Keyring {
 
 /// What Vault says of one record alone.
 fn damaged(error: berth_secrets::Error) -> KeyError {
+    use berth_secrets::Error;
     match error {
-        berth_secrets::Error::Invalid { problem, .. } => KeyError::Damaged(problem),
-        berth_secrets::Error::Answer { .. } => KeyError::Damaged("it is not a record".to_owned()),
-        other => KeyError::Vault(other),
+        Error::Invalid { problem, .. } => KeyError::Damaged(problem),
+        Error::Answer { .. } => KeyError::Damaged("it is not a record".to_owned()),
+        other @ (Error::Sealed { .. }
+        | Error::Unreachable { .. }
+        | Error::Untrusted { .. }
+        | Error::Busy { .. }
+        | Error::LoginRefused { .. }
+        | Error::Denied { .. }
+        | Error::NotFound { .. }
+        | Error::File { .. }
+        | Error::Start { .. }) => KeyError::Vault(other),
     }
 }
 

@@ -17,11 +17,13 @@ use zeroize::Zeroizing;
 /// The longest text that is read; real ones have 600 to 1000 bytes.
 const MAX_TEXT: usize = 16 * 1024;
 /// Memory that scrypt may take: twice what EIP-2335 names.
-const MAX_MEMORY: u64 = 512 << 20;
+const MAX_MEMORY: u128 = 512 << 20;
 /// Work of scrypt, n × r × p: four times what EIP-2335 names.
-const MAX_WORK: u64 = 1 << 23;
+const MAX_WORK: u128 = 1 << 23;
 /// Rounds of PBKDF2: sixteen times what EIP-2335 names.
 const MAX_ROUNDS: u32 = 1 << 22;
+const SCRYPT_BOUNDS: &str = "kdf.params n, r and p must be those of scrypt, n a power of two, within \
+                             512 MiB of memory and n × r × p of 2^23";
 /// Bytes that both functions derive: a key for the cipher and one for the
 /// checksum.
 const DERIVED: usize = 32;
@@ -208,7 +210,7 @@ impl Keystore {
             return Err(KeystoreError::Password);
         }
         let secret = decrypt(cipher_key, iv, message).ok_or(KeystoreError::NoKey)?;
-        let key = SigningKey::from_bytes(&*secret).map_err(|_| KeystoreError::NoKey)?;
+        let key = SigningKey::from_bytes(&secret).map_err(|_| KeystoreError::NoKey)?;
         let held = key.public_key();
         match self.public_key {
             Some(said) if said != held => Err(KeystoreError::AnotherKey { said, held }),
@@ -227,20 +229,11 @@ impl Kdf {
         let mut key = Zeroizing::new([0; DERIVED]);
         match self {
             Self::Scrypt { n, r, p, salt, .. } => {
-                let block = 128 * u64::from(*r);
-                if !n.is_power_of_two() || block.checked_mul(*n).is_none_or(|m| m > MAX_MEMORY) {
-                    return refused("kdf.params: scrypt may take 512 MiB, n being a power of two");
-                }
-                // No overflow: n × r is small by now.
-                if n * u64::from(*r) * u64::from(*p) > MAX_WORK {
-                    return refused("kdf.params: scrypt may take n × r × p up to 2^23");
-                }
-                let log_n = n.trailing_zeros().try_into().unwrap_or(u8::MAX);
-                let Ok(params) = scrypt::Params::new(log_n, *r, *p) else {
-                    return refused("kdf.params are none of scrypt");
+                let Some(params) = bounded(*n, *r, *p) else {
+                    return refused(SCRYPT_BOUNDS);
                 };
                 if scrypt::scrypt(password, &salt.0, &params, &mut *key).is_err() {
-                    return refused("kdf.params are none of scrypt");
+                    return refused(SCRYPT_BOUNDS);
                 }
             }
             Self::Pbkdf2 { c, salt, .. } => {
@@ -254,6 +247,17 @@ impl Kdf {
         }
         Ok(key)
     }
+}
+
+/// Parameters of scrypt, where they are valid and cost no more than we spend.
+fn bounded(n: u64, r: u32, p: u32) -> Option<scrypt::Params> {
+    let log_n = u8::try_from(n.checked_ilog2()?).ok()?;
+    let cost = {
+        let (n, r, p) = (u128::from(n), u128::from(r), u128::from(p));
+        128 * r * (n + p + 1) <= MAX_MEMORY && n * r * p <= MAX_WORK
+    };
+    let params = || scrypt::Params::new(log_n, r, p).ok();
+    (n.is_power_of_two() && cost).then(params).flatten()
 }
 
 fn decrypt(key: &[u8], iv: &[u8; 16], message: &[u8]) -> Option<Zeroizing<Vec<u8>>> {

@@ -3,8 +3,8 @@
 pub mod bls;
 pub mod chain;
 pub mod claim;
-pub mod eth;
 pub mod derive;
+pub mod eth;
 pub mod interchange;
 pub mod key;
 pub mod keystore;
