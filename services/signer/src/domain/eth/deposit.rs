@@ -1,7 +1,7 @@
 //! What a new validator's owner takes to the deposit contract.
 
 use super::root::DomainType;
-use crate::domain::{Address, Chain, PublicKey, Root, Signature};
+use crate::domain::{Address, Chain, PublicKey, Root, Signature, SigningKey};
 use serde::{Deserialize, Serialize};
 use serde_utils::quoted_u64;
 use tree_hash::TreeHash as _;
@@ -11,6 +11,9 @@ const PURPOSE: DomainType = [3, 0, 0, 0];
 
 /// The stake of a new validator, in gwei.
 const STAKE: u64 = 32_000_000_000;
+
+/// Version of the form, by the tool that the launchpad knows it from.
+const FORM_VERSION: &str = "2.7.0";
 
 /// What a deposit's signature covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TreeHash)]
@@ -34,9 +37,10 @@ pub(super) struct DepositData {
     signature: Signature,
 }
 
-/// A deposit as the launchpad reads it: hex without `0x`, the amount a number.
-#[derive(Debug, Clone, Serialize)]
-pub struct DepositForm {
+/// A signed deposit as the launchpad reads it: hex without `0x`, the amount a
+/// number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deposit {
     pubkey: String,
     withdrawal_credentials: String,
     amount: u64,
@@ -68,27 +72,31 @@ impl DepositMessage {
     pub fn signing_root(&self, chain: &Chain) -> Root {
         chain.chainless_root(self.tree_hash_root().into(), PURPOSE)
     }
+}
 
-    /// The form to hand in, once [`Self::signing_root`] is signed.
+impl Deposit {
+    /// The whole stake of a key, which goes back to an address of the execution
+    /// layer.
     #[must_use]
-    pub fn form(&self, chain: &Chain, signature: Signature) -> DepositForm {
+    pub fn new(chain: &Chain, key: &SigningKey, withdrawal_address: Address) -> Self {
+        let message = DepositMessage::new(key.public_key(), withdrawal_address);
         let data = DepositData {
-            pubkey: self.pubkey,
-            withdrawal_credentials: self.withdrawal_credentials,
-            amount: self.amount,
-            signature,
+            pubkey: message.pubkey,
+            withdrawal_credentials: message.withdrawal_credentials,
+            amount: message.amount,
+            signature: key.sign(&message.signing_root(chain)),
         };
-        let network = chain.name.strip_prefix("ethereum-");
-        DepositForm {
-            pubkey: hex::encode(self.pubkey.0),
-            withdrawal_credentials: hex::encode(self.withdrawal_credentials.0),
-            amount: self.amount,
-            signature: hex::encode(signature.0),
-            deposit_message_root: hex::encode(self.tree_hash_root().0),
+        let network = chain.name.strip_prefix("ethereum-").unwrap_or(&chain.name);
+        Self {
+            pubkey: hex::encode(data.pubkey.0),
+            withdrawal_credentials: hex::encode(data.withdrawal_credentials.0),
+            amount: data.amount,
+            signature: hex::encode(data.signature.0),
+            deposit_message_root: hex::encode(message.tree_hash_root().0),
             deposit_data_root: hex::encode(data.tree_hash_root().0),
             fork_version: hex::encode(chain.forks.genesis().version.0),
-            network_name: network.unwrap_or(&chain.name).to_owned(),
-            deposit_cli_version: "2.7.0",
+            network_name: network.to_owned(),
+            deposit_cli_version: FORM_VERSION,
         }
     }
 }

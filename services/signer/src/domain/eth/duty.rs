@@ -188,3 +188,169 @@ fn within(what: &str, value: u64, allowed: RangeInclusive<u64>) -> Result<(), Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Fork, ForkName, ForkVersion, Preset, Root, Schedule};
+
+    const NOW: u64 = 100_000;
+    const KEY: PublicKey = PublicKey([1; 48]);
+    const PAID: Address = Address([2; 20]);
+    const POLICY: Policy = Policy {
+        public_key: KEY,
+        fee_recipient: Some(PAID),
+        gas_limit: 30_000_000,
+    };
+
+    /// A minimal chain at which it is, at `NOW`, slot 10 × 8 + `slot_of_epoch`.
+    fn chain(slot_of_epoch: u64) -> Chain {
+        began_before(80 + slot_of_epoch)
+    }
+
+    fn began_before(slots: u64) -> Chain {
+        let phase0 = Fork {
+            name: ForkName::Phase0,
+            epoch: 0,
+            version: ForkVersion([0; 4]),
+        };
+        Chain {
+            name: "ethereum-test".to_owned(),
+            genesis_validators_root: Root([0; 32]),
+            genesis_time: NOW - slots * 2,
+            seconds_per_slot: 2,
+            preset: Preset::Minimal,
+            forks: Schedule::try_from(vec![phase0]).unwrap(),
+        }
+    }
+
+    fn reason(chain: &Chain, duty: &Duty, policy: &Policy) -> Option<Reason> {
+        duty.check(chain, policy, NOW)
+            .err()
+            .map(|refusal| refusal.reason)
+    }
+
+    /// What is signed from the first to the last, and not beside them.
+    fn bounds(chain: &Chain, first: u64, last: u64, duty: impl Fn(u64) -> Duty) {
+        let at = |value| reason(chain, &duty(value), &POLICY);
+        assert_eq!(at(first), None);
+        assert_eq!(at(last), None);
+        assert_eq!(at(last + 1), Some(Reason::FarFuture));
+        assert_eq!(at(u64::MAX), Some(Reason::FarFuture));
+        if let Some(before) = first.checked_sub(1) {
+            assert_eq!(at(before), Some(Reason::FarPast));
+            assert_eq!(at(0), Some(Reason::FarPast));
+        }
+    }
+
+    fn vote_at(slot: u64, source: u64, target: u64) -> Duty {
+        Duty::Attestation {
+            slot,
+            source,
+            target,
+        }
+    }
+
+    #[test]
+    fn blocks_votes_and_duties_of_a_slot_are_signed_from_an_epoch_ago_to_the_next_slot() {
+        for slot in 0..8 {
+            let chain = chain(slot);
+            let (first, last) = (72 + slot, 81 + slot);
+            bounds(&chain, first, last, |slot| Duty::Block { slot });
+            bounds(&chain, first, last, |slot| Duty::Slot { slot });
+            bounds(&chain, first, last, |slot| vote_at(slot, 0, slot / 8));
+        }
+    }
+
+    #[test]
+    fn selections_are_signed_to_the_end_of_the_next_epoch() {
+        for slot in 0..7 {
+            bounds(&chain(slot), 72 + slot, 95, |slot| Duty::Selection { slot });
+        }
+        // The client's clock may say already that the next epoch began.
+        bounds(&chain(7), 79, 103, |slot| Duty::Selection { slot });
+    }
+
+    #[test]
+    fn reveals_are_signed_for_the_epochs_beside_this_one() {
+        for slot in 0..8 {
+            bounds(&chain(slot), 9, 11, |epoch| Duty::Randao { epoch });
+        }
+    }
+
+    #[test]
+    fn at_genesis_and_before_it_the_first_slots_are_signed() {
+        let mut chain = began_before(0);
+        for genesis_time in [NOW, NOW + 1000] {
+            chain.genesis_time = genesis_time;
+            bounds(&chain, 0, 1, |slot| Duty::Block { slot });
+            bounds(&chain, 0, 15, |slot| Duty::Selection { slot });
+            bounds(&chain, 0, 1, |epoch| Duty::Randao { epoch });
+            assert_eq!(reason(&chain, &vote_at(0, 0, 0), &POLICY), None);
+        }
+    }
+
+    #[test]
+    fn a_vote_is_for_the_epoch_of_its_slot_and_grows_on_an_earlier_one() {
+        let chain = chain(0);
+        for (source, target, allowed) in [
+            (9, 10, true),
+            (0, 10, true),
+            (10, 10, false),
+            (11, 10, false),
+            (u64::MAX, 10, false),
+            (8, 9, false),
+            (9, 11, false),
+            (0, 0, false),
+        ] {
+            let refused = reason(&chain, &vote_at(80, source, target), &POLICY);
+            let expected = (!allowed).then_some(Reason::BadVote);
+            assert_eq!(refused, expected, "{source} → {target}");
+        }
+    }
+
+    fn registration() -> ValidatorRegistration {
+        ValidatorRegistration {
+            fee_recipient: PAID,
+            gas_limit: POLICY.gas_limit,
+            timestamp: NOW,
+            pubkey: KEY,
+        }
+    }
+
+    #[test]
+    fn a_registration_is_signed_within_an_hour() {
+        bounds(&chain(0), NOW - 3600, NOW + 3600, |timestamp| {
+            Duty::Registration(ValidatorRegistration {
+                timestamp,
+                ..registration()
+            })
+        });
+    }
+
+    #[test]
+    fn a_registration_is_signed_as_the_owner_wants_it() {
+        let check =
+            |registration, policy| reason(&chain(0), &Duty::Registration(registration), &policy);
+        assert_eq!(check(registration(), POLICY), None);
+        let mut less = registration();
+        less.gas_limit = 0;
+        assert_eq!(check(less.clone(), POLICY), None);
+        let mut more = registration();
+        more.gas_limit += 1;
+        assert_eq!(check(more, POLICY), Some(Reason::GasLimit));
+        let mut elsewhere = registration();
+        elsewhere.fee_recipient = Address([3; 20]);
+        assert_eq!(check(elsewhere, POLICY), Some(Reason::FeeRecipient));
+        let mut another = registration();
+        another.pubkey = PublicKey([4; 48]);
+        assert_eq!(check(another, POLICY), Some(Reason::WrongPublicKey));
+
+        let mut unset = POLICY;
+        unset.fee_recipient = None;
+        assert_eq!(check(registration(), unset), Some(Reason::FeeRecipient));
+        let mut none = POLICY;
+        none.gas_limit = 0;
+        assert_eq!(check(less, none), Some(Reason::GasLimit));
+    }
+}

@@ -69,3 +69,64 @@ impl VoluntaryExit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Preset, Schedule};
+
+    /// A fork each ten epochs, up to the last one named.
+    fn chain(last: ForkName) -> Chain {
+        let forks = ForkName::ALL.into_iter().filter(|name| *name <= last);
+        let forks = forks.zip(0..).map(|(name, number)| Fork {
+            name,
+            epoch: u64::from(number) * 10,
+            version: ForkVersion([number; 4]),
+        });
+        Chain {
+            name: "ethereum-test".to_owned(),
+            genesis_validators_root: Root([1; 32]),
+            genesis_time: 0,
+            seconds_per_slot: 1,
+            preset: Preset::Minimal,
+            forks: Schedule::try_from(forks.collect::<Vec<_>>()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn from_deneb_on_an_exit_of_any_epoch_is_signed_for_capella() {
+        let chain = chain(ForkName::Fulu);
+        for (now, epoch, version) in [
+            (5, 5, 0),
+            (15, 15, 1),
+            (15, 5, 0),
+            (35, 35, 3),
+            (35, 25, 2),
+            (40, 40, 3),
+            (65, 5, 3),
+            (65, 65, 3),
+        ] {
+            let exit = VoluntaryExit {
+                epoch,
+                validator_index: 7,
+            };
+            assert_eq!(
+                exit.version(&chain, now),
+                ForkVersion([version; 4]),
+                "{epoch}"
+            );
+            assert!(exit.signing_root(&chain, now * 8).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_exit_of_a_later_epoch_is_not_signed() {
+        let exit = VoluntaryExit {
+            epoch: 6,
+            validator_index: 7,
+        };
+        let refusal = exit.signing_root(&chain(ForkName::Altair), 6 * 8 - 1);
+        assert_eq!(refusal.unwrap_err().reason, Reason::FarFuture);
+        assert!(exit.signing_root(&chain(ForkName::Altair), 6 * 8).is_ok());
+    }
+}
