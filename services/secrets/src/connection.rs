@@ -163,7 +163,9 @@ impl Connection {
                 field: operation,
                 problem: format!("Vault says: {}", shortened(&said.join("; "))),
             },
-            412 | 429 | 500.. => Error::Busy {
+            // A standby that cannot pass a request on points to the active node,
+            // which one that is just starting soon is itself.
+            307 | 412 | 429 | 500.. => Error::Busy {
                 address: self.address(),
                 status,
                 operation,

@@ -18,5 +18,6 @@ mod identities;
 mod login;
 mod policies;
 mod secrets;
+mod signer;
 mod ssh;
 mod wrapping;

@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use crate::harness::Server;
 
-const ROLES: [&str; 5] = [
+const ROLES: [&str; 6] = [
     "gateway",
     "inventory",
     "leasing",
     "monitoring",
     "provisioning",
+    "signer",
 ];
 
 /// One request a line: who is allowed to make it (all others are refused), the
@@ -27,6 +28,7 @@ inventory    | POST PREFIX-pki-services/sign/inventory
 leasing      | POST PREFIX-pki-services/sign/leasing
 monitoring   | POST PREFIX-pki-services/sign/monitoring
 provisioning | POST PREFIX-pki-services/sign/provisioning
+signer       | POST PREFIX-pki-services/sign/signer
 provisioning | POST PREFIX-pki-placements/sign/placement
 provisioning | POST PREFIX-ssh/sign/machine
 provisioning | GET PREFIX-ssh/config/ca
@@ -40,6 +42,36 @@ nobody       | POST PREFIX/data/elsewhere | {"data": {"k": "v"}, "options": {"ca
 nobody       | GET PREFIX/data/elsewhere
 nobody       | GET PREFIX/metadata/?list=true
 nobody       | POST PREFIX/config | {"cas_required": false}
+signer       | POST PREFIX-keys/data/validators/ab | {"data": {"k": "v"}, "options": {"cas": 0}}
+signer       | GET PREFIX-keys/data/validators/ab
+nobody       | POST PREFIX-keys/data/validators/ab | {"data": {"k": "w"}, "options": {"cas": 1}}
+nobody       | PATCH PREFIX-keys/data/validators/ab | {"data": {"k": "w"}}
+nobody       | DELETE PREFIX-keys/data/validators/ab
+nobody       | GET PREFIX-keys/metadata/validators?list=true
+signer       | DELETE PREFIX-keys/metadata/validators/ab
+signer       | POST PREFIX-keys/data/signer/sealing-key | {"data": {"k": "v"}, "options": {"cas": 0}}
+signer       | GET PREFIX-keys/data/signer/sealing-key
+nobody       | POST PREFIX-keys/data/signer/sealing-key | {"data": {"k": "w"}, "options": {"cas": 1}}
+nobody       | DELETE PREFIX-keys/metadata/signer/sealing-key
+signer       | POST PREFIX-keys/data/signer/anchor | {"data": {"k": "v"}, "options": {"cas": 0}}
+signer       | POST PREFIX-keys/data/signer/anchor | {"data": {"k": "w"}, "options": {"cas": 1}}
+signer       | GET PREFIX-keys/data/signer/anchor
+nobody       | DELETE PREFIX-keys/data/signer/anchor
+nobody       | DELETE PREFIX-keys/metadata/signer/anchor
+nobody       | POST PREFIX-keys/data/elsewhere | {"data": {"k": "v"}, "options": {"cas": 0}}
+nobody       | GET PREFIX-keys/metadata/?list=true
+nobody       | POST PREFIX-keys/config | {"cas_required": false}
+signer       | POST PREFIX-transit/encrypt/signer | {"plaintext": "a2V5"}
+signer       | POST PREFIX-transit/decrypt/signer | {"ciphertext": "vault:v1:AAAA"}
+nobody       | POST PREFIX-transit/encrypt/other | {"plaintext": "a2V5"}
+nobody       | POST PREFIX-transit/rewrap/signer | {"ciphertext": "vault:v1:AAAA"}
+nobody       | POST PREFIX-transit/datakey/plaintext/signer
+nobody       | GET PREFIX-transit/keys/signer
+nobody       | POST PREFIX-transit/keys/signer/config | {"exportable": true}
+nobody       | POST PREFIX-transit/keys/signer/rotate
+nobody       | DELETE PREFIX-transit/keys/signer
+nobody       | GET PREFIX-transit/export/encryption-key/signer
+nobody       | GET PREFIX-transit/backup/signer
 nobody       | POST PREFIX-pki-services/issue/provisioning
 nobody       | POST PREFIX-pki-placements/issue/placement
 nobody       | POST PREFIX-pki-services/sign-verbatim
