@@ -1,6 +1,7 @@
 //! The one place where an [`Error`] becomes a gRPC status, and back.
 
 use berth_core::{Error, Resource, Violation, report};
+use std::collections::HashMap;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -24,7 +25,7 @@ pub fn from_error(error: &Error) -> Status {
     let (code, reason) = classify(error);
     log(error, reason);
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, []);
+    details.set_error_info(reason, DOMAIN, fences(error));
     if let Error::Invalid { violations, .. } = error {
         for violation in violations {
             details.add_bad_request_violation(&violation.field, &violation.problem);
@@ -70,6 +71,35 @@ pub fn plain(error: &Error) -> http::Response<String> {
 #[must_use]
 pub fn plain_body(reason: &str, message: &str) -> String {
     serde_json::json!({ "error": { "reason": reason, "message": message } }).to_string()
+}
+
+/// What a program needs of an error besides its reason.
+fn fences(error: &Error) -> HashMap<String, String> {
+    match error {
+        Error::Fenced { have, want } => [("have", have), ("want", want)]
+            .map(|(name, fence)| (name.to_owned(), fence.to_string()))
+            .into(),
+        Error::Invalid { .. }
+        | Error::Unauthenticated { .. }
+        | Error::Forbidden { .. }
+        | Error::NotFound { .. }
+        | Error::Exists { .. }
+        | Error::Precondition { .. }
+        | Error::Conflict { .. }
+        | Error::Exhausted { .. }
+        | Error::Unavailable(_)
+        | Error::Internal(_) => HashMap::new(),
+    }
+}
+
+/// The error of a fence that another service refused, with both numbers.
+fn fenced(status: &Status) -> Option<Error> {
+    let info = status.get_details_error_info()?;
+    let number = |name| info.metadata.get(name)?.parse().ok();
+    (info.reason == "FENCED").then_some(Error::Fenced {
+        have: number("have")?,
+        want: number("want")?,
+    })
 }
 
 /// The code and the stable reason of an error.
@@ -129,7 +159,9 @@ pub fn to_error(status: &Status) -> Error {
             resource: named_resource(&message),
             id: message.split('`').nth(1).unwrap_or_default().to_owned(),
         },
-        Code::FailedPrecondition => Error::precondition("DEPENDENCY_STATE", message),
+        Code::FailedPrecondition => {
+            fenced(status).unwrap_or_else(|| Error::precondition("DEPENDENCY_STATE", message))
+        }
         Code::ResourceExhausted => {
             let reason = status.get_details_error_info().map(|info| info.reason);
             match reason.as_deref() {
@@ -201,5 +233,10 @@ mod tests {
         let sent = from_error(&Error::not_found(Resource::Lease, "lease-1"));
         let back = to_error(&sent);
         assert_eq!(back.to_string(), "lease `lease-1` not found");
+        let sent = from_error(&Error::Fenced { have: 2, want: 9 });
+        let Error::Fenced { have, want } = to_error(&sent) else {
+            panic!("{sent:?}");
+        };
+        assert_eq!((have, want), (2, 9));
     }
 }
