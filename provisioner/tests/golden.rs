@@ -1,4 +1,5 @@
-//! The catalogue, rendered to text and compared with `images/*/golden/`.
+//! The catalogue, rendered to text and compared with `images/*/golden/`, and one
+//! more entry that signs.
 //!
 //! `UPDATE=1` rewrites the files; look at the difference before you commit it.
 
@@ -10,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use berth_provisioner::chain::{self, BootstrapChange, ChainEntry, Role};
-use berth_provisioner::render::agent::Control;
+use berth_provisioner::render::agent::{Control, Signer};
 use berth_provisioner::render::{AgentLaunch, Launch, render};
 use berth_provisioner::spec::{Deployment, DirSpec, ImageRef, PlacementRef, SecretSpec};
 use sha2::{Digest as _, Sha256};
@@ -21,14 +22,18 @@ fn images() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../images")
 }
 
-fn entry_text(chain: &str) -> String {
-    fs::read_to_string(images().join(chain).join("chain.toml")).unwrap()
+fn small() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn entry_text(folder: &Path) -> String {
+    fs::read_to_string(folder.join("chain.toml")).unwrap()
 }
 
 /// The entry as it stands after `pin` and `register`.
-fn complete(chain: &str) -> ChainEntry {
-    let mut text = entry_text(chain);
-    let entry = ChainEntry::parse(&text).unwrap_or_else(|e| panic!("{chain}:\n{e}"));
+fn complete(folder: &Path) -> ChainEntry {
+    let mut text = entry_text(folder);
+    let entry = ChainEntry::parse(&text).unwrap_or_else(|e| panic!("{}:\n{e}", folder.display()));
     for (component, fill) in entry.components.iter().zip(["aa", "bb", "cc", "dd"]) {
         let digest = format!("sha256:{}", fill.repeat(32));
         text = chain::pin(&text, &component.name, &digest).unwrap();
@@ -65,6 +70,11 @@ fn rendered(entry: &ChainEntry, role: Role) -> Deployment {
         renew_endpoint: "https://203.0.113.9:4443".to_owned(),
         renew_server_name: "provisioning.berth.internal".to_owned(),
     };
+    let signer = Signer::at("203.0.113.9:7208,203.0.113.10:7208");
+    // What has no default is an execution address.
+    let required = entry.settings.iter().filter(|(_, s)| s.default.is_none());
+    let settings = required.map(|(name, _)| (name.clone(), format!("0x{}", "ab".repeat(20))));
+    let settings: BTreeMap<String, String> = settings.collect();
     let genesis = entry.bootstrap.genesis.as_ref();
     let files: BTreeMap<String, Vec<u8>> = genesis
         .map(|g| (g.file.clone(), GENESIS.to_vec()))
@@ -74,7 +84,7 @@ fn rendered(entry: &ChainEntry, role: Role) -> Deployment {
         entry,
         role,
         node_name: "my-node",
-        settings: &BTreeMap::new(),
+        settings: &settings,
         files: &files,
         placement: &placement,
         machine_address: "203.0.113.7",
@@ -82,6 +92,7 @@ fn rendered(entry: &ChainEntry, role: Role) -> Deployment {
         agent: AgentLaunch {
             image: &image,
             control: &control,
+            signer: signer.as_ref(),
             ca_pem: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
             interval_s: 10,
         },
@@ -135,14 +146,15 @@ fn text_of(deployment: &Deployment) -> String {
 fn every_chain_renders_as_its_golden_file_says() {
     let update = std::env::vars_os().any(|(name, value)| name == "UPDATE" && value == "1");
     let mut chains = 0;
-    for folder in fs::read_dir(images()).unwrap() {
+    let folders = [images(), small()].map(|folder| fs::read_dir(folder).unwrap());
+    for folder in folders.into_iter().flatten() {
         let folder = folder.unwrap().path();
         if !folder.join("chain.toml").exists() {
             continue;
         }
         chains += 1;
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let entry = complete(&name);
+        let entry = complete(&folder);
         assert_eq!(entry.name, name, "the folder has the name of the chain");
         for role in entry.roles() {
             let text = text_of(&rendered(&entry, role));
@@ -159,13 +171,13 @@ fn every_chain_renders_as_its_golden_file_says() {
             );
         }
     }
-    assert!(chains >= 3, "the catalogue has {chains} chains");
+    assert!(chains >= 4, "the catalogue has {chains} chains");
 }
 
 #[test]
 fn no_entry_carries_a_digest_or_a_checksum_that_was_not_fetched() {
     for chain in ["cosmos-devnet", "cosmoshub", "ethereum-hoodi"] {
-        let entry = ChainEntry::parse(&entry_text(chain)).unwrap();
+        let entry = ChainEntry::parse(&entry_text(&images().join(chain))).unwrap();
         assert!(entry.components.iter().all(|c| c.image.digest.is_none()));
         let why = entry.launchable().unwrap_err();
         assert!(why.contains("has no digest"), "{why}");
@@ -174,7 +186,7 @@ fn no_entry_carries_a_digest_or_a_checksum_that_was_not_fetched() {
 
 #[test]
 fn rendering_twice_gives_the_same_bytes() {
-    let entry = complete("cosmos-devnet");
+    let entry = complete(&images().join("cosmos-devnet"));
     let (one, two) = (rendered(&entry, Role::Full), rendered(&entry, Role::Full));
     assert_eq!(one, two);
 }

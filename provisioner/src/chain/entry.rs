@@ -380,8 +380,9 @@ pub struct Setting {
     /// What a value looks like.
     #[serde(rename = "type")]
     pub kind: SettingKind,
-    /// Used when the owner says nothing; `{node.name}` is the node's name.
-    pub default: String,
+    /// Used when the owner says nothing; `{node.name}` is the node's name. Without
+    /// one, the owner of a node whose components use it has to choose.
+    pub default: Option<String>,
     /// One line for people.
     pub help: String,
     /// Regular expression that the whole text must match.

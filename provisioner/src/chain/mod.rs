@@ -7,6 +7,7 @@ mod check;
 mod edit;
 mod entry;
 mod error;
+mod pinned;
 pub mod probe;
 mod secret;
 mod settings;
@@ -23,6 +24,7 @@ pub use entry::{
     Purpose, Requirements, Role, SecretEntry, Setting, SettingKind, Source, UnknownRole,
 };
 pub use error::{Invalid, Problem};
+pub use pinned::{Fork, Pinned};
 pub use secret::{NoEntropy, SecretKind};
 pub use settings::{MAX_VALUE, SettingProblem};
 pub use units::Bytes;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
 
-use super::entry::{ChainEntry, Setting, SettingKind};
+use super::entry::{ChainEntry, Role, Setting, SettingKind};
 use super::template::{self, is_safe};
 
 /// Longest value of a setting, in bytes.
@@ -24,13 +24,15 @@ pub struct SettingProblem {
 }
 
 impl ChainEntry {
-    /// The value of every setting: what was chosen, else its default.
+    /// The value of every setting: what was chosen, else its default. One
+    /// without a default has none where the role does not use it.
     ///
     /// # Errors
     ///
-    /// Every setting that is unknown or has a value that does not fit.
+    /// Every setting that is unknown, is missing, or has a value that does not fit.
     pub fn settings(
         &self,
+        role: Role,
         chosen: &BTreeMap<String, String>,
         node_name: &str,
     ) -> Result<BTreeMap<String, String>, Vec<SettingProblem>> {
@@ -52,10 +54,13 @@ impl ChainEntry {
             problem(name, format!("no such setting; {known}"));
         }
         for (name, setting) in &self.settings {
-            let value = chosen.get(name).map_or_else(
-                || setting.default.replace(NODE_NAME, node_name),
-                String::clone,
-            );
+            let default = || Some(setting.default.as_ref()?.replace(NODE_NAME, node_name));
+            let Some(value) = chosen.get(name).cloned().or_else(default) else {
+                if self.uses(role, name) {
+                    problem(name, format!("is required; {}", setting.help));
+                }
+                continue;
+            };
             match setting.check(&value) {
                 Ok(()) => {
                     values.insert(name.clone(), value);
@@ -68,6 +73,19 @@ impl ChainEntry {
         } else {
             Err(problems)
         }
+    }
+
+    /// Whether a component of a role uses a setting.
+    fn uses(&self, role: Role, setting: &str) -> bool {
+        let wanted = format!("settings.{setting}");
+        self.components_of(role).any(|component| {
+            let words = component.entrypoint.iter().chain(&component.command);
+            let words = words.chain(component.env.values());
+            let own = self.files.iter().filter(|f| f.component == component.name);
+            words
+                .chain(own.filter_map(|file| file.template.as_ref()))
+                .any(|text| template::names(text).any(|name| name == wanted))
+        })
     }
 }
 
@@ -141,16 +159,17 @@ impl Setting {
     }
 
     fn bad_default(&self) -> Option<(&'static str, String)> {
-        if self.default == NODE_NAME && self.kind == SettingKind::Text {
+        let default = self.default.as_deref()?;
+        if default == NODE_NAME && self.kind == SettingKind::Text {
             return None;
         }
-        if template::names(&self.default).next().is_some() {
+        if template::names(default).next().is_some() {
             return Some((
                 "default",
                 format!("only `{NODE_NAME}` may stand here, alone"),
             ));
         }
-        self.check(&self.default).err().map(|why| ("default", why))
+        self.check(default).err().map(|why| ("default", why))
     }
 }
 
@@ -162,4 +181,35 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .nest_limit(16)
         .build()
         .map_err(|_| "not a regular expression, or too large a one".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_without_a_default_is_required_where_it_is_used() {
+        let text = include_str!("../../tests/golden/validator/chain.toml");
+        let entry = ChainEntry::parse(text).unwrap();
+        let settings = |role, chosen: &[(&str, &str)]| {
+            let chosen = chosen.iter();
+            let chosen = chosen.map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            entry.settings(role, &chosen.collect(), "mine")
+        };
+        let [missing] = settings(Role::Validator, &[])
+            .unwrap_err()
+            .try_into()
+            .unwrap();
+        assert_eq!(missing.name, "fee_recipient");
+        assert!(missing.problem.starts_with("is required"), "{missing}");
+        assert_eq!(settings(Role::Full, &[]).unwrap(), BTreeMap::new());
+
+        let address = format!("0x{}", "aB".repeat(20));
+        let chosen = settings(Role::Validator, &[("fee_recipient", &address)]).unwrap();
+        assert_eq!(chosen["fee_recipient"], address);
+        for wrong in ["", "0x", "aB", &address[2..], &format!("{address}0")] {
+            let refused = settings(Role::Validator, &[("fee_recipient", wrong)]);
+            assert!(refused.is_err(), "{wrong}");
+        }
+    }
 }

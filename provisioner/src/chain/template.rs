@@ -7,11 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entry::{ChainEntry, Component};
+use super::entry::{ChainEntry, Component, Custody, Role};
 use crate::spec::Exposure;
 
 /// Characters of a value that would mean something in a configuration file.
 const UNSAFE: &[char] = &['"', '\'', '\\', '`', '$', '{', '}'];
+
+/// Where a validator client asks for signatures.
+pub(crate) const SIGNER_URL: &str = "signer.url";
 
 /// Piece of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +98,9 @@ pub(crate) fn known(entry: &ChainEntry, component: &Component) -> BTreeSet<Strin
             names.insert(format!("host_port.{}", port.name));
         }
     }
+    if signs(entry, component) {
+        names.insert(SIGNER_URL.to_owned());
+    }
     names.extend(component.volumes.keys().map(|v| format!("volume.{v}")));
     names.extend(
         entry
@@ -104,6 +110,11 @@ pub(crate) fn known(entry: &ChainEntry, component: &Component) -> BTreeSet<Strin
             .map(|secret| format!("secret.{}", secret.name)),
     );
     names
+}
+
+/// Whether a component may ask the signer: nodes of other roles have none.
+pub(crate) fn signs(entry: &ChainEntry, component: &Component) -> bool {
+    entry.custody == Custody::RemoteSigner && component.roles == [Role::Validator]
 }
 
 /// Whether a value may be put into any configuration file: one line, without

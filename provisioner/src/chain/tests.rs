@@ -184,6 +184,7 @@ const HARMFUL: &[(&str, &str, &str)] = &[
     ),
     ("\"start\"", "\"/bin/sh\"", "components[0].command[0]"),
     ("\"start\"", "\"a\\nb\"", "components[0].command[0]"),
+    ("{volume.data}", "{signer.url}", "components[0].command[1]"),
     (
         "{volume.data}",
         "{volume.other}",
@@ -423,11 +424,13 @@ fn settings_fall_back_and_are_checked() {
         let pairs = pairs.iter();
         pairs.map(|(k, v)| ((*k).into(), (*v).into())).collect()
     };
-    let values = entry.settings(&chosen(&[("peers", "7")]), "mine").unwrap();
+    let values = entry
+        .settings(Role::Full, &chosen(&[("peers", "7")]), "mine")
+        .unwrap();
     assert_eq!(values, chosen(&[("moniker", "mine"), ("peers", "7")]));
 
     let wrong = chosen(&[("colour", "red"), ("moniker", "A"), ("peers", "0")]);
-    let problems = entry.settings(&wrong, "mine").unwrap_err();
+    let problems = entry.settings(Role::Full, &wrong, "mine").unwrap_err();
     let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         text,

@@ -25,6 +25,10 @@ pub const CA_PATH: &str = "/etc/berth/ca.pem";
 pub const IDENTITY_DIR: &str = "/run/berth/identity";
 /// Folder of the volumes that disk probes look at, each read-only, by its name.
 pub const VOLUMES_DIR: &str = "/volumes";
+/// Name of the agent on the bridge where it carries requests to the signer.
+pub const SIGNER: &str = "berth-signer";
+/// Port of that.
+pub const SIGNER_PORT: u16 = 9000;
 /// User and group of the agent.
 pub const UID: u32 = 10_002;
 
@@ -44,6 +48,9 @@ pub struct AgentConfig {
     pub node: NodeLabels,
     /// Where it sends.
     pub control: Control,
+    /// What it carries to the signer; absent where nothing signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<Signer>,
     /// Who it is.
     pub identity: Identity,
     /// OTLP resource attributes. The receiver replaces those that matter by what
@@ -82,6 +89,36 @@ pub struct Control {
     pub renew_endpoint: String,
     /// Name that its certificate must carry.
     pub renew_server_name: String,
+}
+
+/// The signer as the machine reaches it, and as its containers do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signer {
+    /// Where the agent listens on the bridge.
+    pub listen: String,
+    /// Duty listeners of the signer's replicas, such as `https://203.0.113.9:7208`.
+    pub endpoints: Vec<String>,
+    /// Name that their certificates must carry.
+    pub server_name: String,
+}
+
+impl Signer {
+    /// The signer behind these duty listeners, `host:port` each with commas
+    /// between; `None` for an empty text.
+    #[must_use]
+    pub fn at(addresses: &str) -> Option<Self> {
+        let addresses = addresses.split(',').map(str::trim);
+        let endpoints: Vec<_> = addresses
+            .filter(|address| !address.is_empty())
+            .map(|address| format!("https://{address}"))
+            .collect();
+        (!endpoints.is_empty()).then(|| Self {
+            listen: format!("0.0.0.0:{SIGNER_PORT}"),
+            endpoints,
+            server_name: "signer".to_owned(),
+        })
+    }
 }
 
 /// Files of the identity, all PEM.
@@ -125,6 +162,16 @@ mod tests {
         let written = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<AgentConfig>(&written).unwrap(), config);
         assert_eq!(config.identity, Identity::default());
+    }
+
+    #[test]
+    fn the_section_of_the_signer_is_what_the_types_write() {
+        let section = include_str!("../../../images/agent/golden/signer.toml");
+        let text = GOLDEN.replace("[identity]", &format!("{section}\n[identity]"));
+        let config: AgentConfig = toml::from_str(&text).unwrap();
+        let signer = Signer::at("203.0.113.9:7208, 203.0.113.10:7208");
+        assert_eq!(config.signer, signer);
+        assert_eq!(Signer::at(""), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::chain::{ChainEntry, Role, SettingProblem};
 use crate::spec::{Deployment, ImageRef, PlacementRef};
-use agent::Control;
+use agent::{Control, Signer};
 
 /// Longest argument or value of an environment variable once values are put in.
 pub const MAX_ARGUMENT: usize = 40 * 1024;
@@ -52,6 +52,8 @@ pub struct AgentLaunch<'a> {
     pub image: &'a ImageRef,
     /// The control plane as the machine reaches it.
     pub control: &'a Control,
+    /// The signer, if there is one, for nodes that sign.
+    pub signer: Option<&'a Signer>,
     /// Authority of the control plane's certificates, PEM.
     pub ca_pem: &'a str,
     /// Seconds between two rounds of all probes.
@@ -122,7 +124,7 @@ pub fn render(launch: &Launch<'_>) -> Result<Deployment, RenderError> {
         .check_files(launch.files)
         .map_err(RenderError::Files)?;
     let settings = entry
-        .settings(launch.settings, launch.node_name)
+        .settings(launch.role, launch.settings, launch.node_name)
         .map_err(RenderError::Settings)?;
     let names = Names::new(launch.placement)?;
     let mut deployment = Deployment {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::agent::{
-    AgentConfig, CA_PATH, CONFIG_PATH, IDENTITY_DIR, Identity, NodeLabels, SCHEMA, UID, VOLUMES_DIR,
+    AgentConfig, CA_PATH, CONFIG_PATH, IDENTITY_DIR, Identity, NodeLabels, SCHEMA, SIGNER, Signer,
+    UID, VOLUMES_DIR,
 };
 use super::containers::digest;
 use super::{Launch, Names, RenderError};
 use crate::chain::probe::Probe;
+use crate::chain::{Custody, Role};
 use crate::spec::{ContainerSpec, Deployment, DirSpec, FileSpec, Mount, MountSource};
 
 /// Name of the agent's component.
@@ -21,7 +23,9 @@ pub(super) fn add(
     names: &Names,
     deployment: &mut Deployment,
 ) -> Result<(), RenderError> {
-    let config = config(launch);
+    let signer = signer(launch)?;
+    let aliases = signer.iter().map(|_| SIGNER.to_owned()).collect();
+    let config = config(launch, signer);
     let text = toml::to_string(&config).map_err(|e| RenderError::Agent(e.to_string()))?;
     let files: Vec<FileSpec> = [(CONFIG_PATH, text.as_str()), (CA_PATH, launch.agent.ca_pem)]
         .into_iter()
@@ -52,7 +56,7 @@ pub(super) fn add(
         files_digest: digest(&files),
         tmpfs: BTreeMap::new(),
         ports: Vec::new(),
-        aliases: Vec::new(),
+        aliases,
         cap_add: Vec::new(),
         memory_bytes: 128 << 20,
         cpu_millis: 500,
@@ -89,7 +93,16 @@ fn mounts(names: &Names, identity: &DirSpec, probes: &[Probe]) -> Vec<Mount> {
     mounts
 }
 
-fn config(launch: &Launch<'_>) -> AgentConfig {
+/// The signer of a node whose keys are there; nothing for a node that signs nothing.
+fn signer(launch: &Launch<'_>) -> Result<Option<Signer>, RenderError> {
+    if (launch.role, launch.entry.custody) != (Role::Validator, Custody::RemoteSigner) {
+        return Ok(None);
+    }
+    let none = || RenderError::NotLaunchable("no signer is configured".to_owned());
+    launch.agent.signer.cloned().map(Some).ok_or_else(none)
+}
+
+fn config(launch: &Launch<'_>, signer: Option<Signer>) -> AgentConfig {
     let placement = launch.placement;
     let resource = [
         ("service.name", "berth-agent".to_owned()),
@@ -111,6 +124,7 @@ fn config(launch: &Launch<'_>) -> AgentConfig {
             role: launch.role.to_string(),
         },
         control: launch.agent.control.clone(),
+        signer,
         identity: Identity::default(),
         resource: resource.map(|(k, v)| (k.to_owned(), v)).into(),
         probes: launch.entry.probes_of(launch.role),

@@ -155,6 +155,7 @@ impl Case<'_> {
             agent: AgentLaunch {
                 image: &image,
                 control: &control,
+                signer: None,
                 ca_pem: "PEM",
                 interval_s: 10,
             },

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::agent::{SIGNER, SIGNER_PORT};
 use super::{Launch, RenderError};
 use crate::chain::Component;
-use crate::chain::template::is_safe;
+use crate::chain::template::{SIGNER_URL, is_safe, signs};
 use crate::spec::Exposure;
 
 /// Every value that `chain::template::known` names.
@@ -39,6 +40,9 @@ pub(super) fn of(
             let number = host_port(port.number, launch.port_offset)?;
             put(&format!("host_port.{}", port.name), number.to_string());
         }
+    }
+    if signs(entry, component) {
+        put(SIGNER_URL, format!("http://{SIGNER}:{SIGNER_PORT}"));
     }
     for (name, path) in &component.volumes {
         put(&format!("volume.{name}"), path.clone());

@@ -11,7 +11,7 @@ use crate::chain::error::{Path, Report};
 /// Longest argument or value of an environment variable, before values are put in.
 const MAX_ARGUMENT: usize = 1024;
 /// Names that Berth needs for itself.
-const RESERVED: &[&str] = &["agent", "localhost"];
+const RESERVED: &[&str] = &["agent", "berth-signer", "localhost"];
 /// Programs that would read an argument as more than an argument.
 const SHELLS: &[&str] = &[
     "sh", "ash", "bash", "busybox", "csh", "dash", "env", "ksh", "sudo", "xargs", "zsh",

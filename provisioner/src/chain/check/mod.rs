@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use super::SCHEMA;
 use super::entry::{ChainEntry, Role, Source};
 use super::error::{Path, Report};
+use super::pinned;
 use super::template::{self, is_safe};
 use words::{is_absolute_path, is_file_name, is_identifier};
 
@@ -275,6 +276,9 @@ fn settings(entry: &ChainEntry, report: &mut Report) {
             "too long, or with quotes, backslashes, braces, `$` or line breaks",
             "write at most 256 plain bytes",
         );
+        if let Some(why) = pinned::problem(name, value) {
+            report.add(&path, "not what the signer reads", why);
+        }
     }
 }
 
