@@ -42,3 +42,11 @@ pub mod provisioning {
         tonic::include_proto!("berth.provisioning.v1");
     }
 }
+
+/// Keys, validators and grants.
+pub mod signing {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("berth.signing.v1");
+    }
+}

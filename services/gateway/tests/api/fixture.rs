@@ -71,7 +71,6 @@ impl Site {
             peers: Peers {
                 leasing: leasing.to_string(),
                 monitoring: monitoring.to_string(),
-                signer: String::new(),
                 // Nobody is there.
                 provisioning: "127.0.0.1:1".to_owned(),
                 inventory: "127.0.0.1:1".to_owned(),

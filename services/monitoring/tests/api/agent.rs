@@ -52,7 +52,6 @@ impl Monitoring {
                 leasing: String::new(),
                 provisioning: String::new(),
                 monitoring: String::new(),
-                signer: String::new(),
             },
         };
         let mut tasks = Tasks::new();
