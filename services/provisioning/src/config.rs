@@ -1,6 +1,6 @@
 //! The service's configuration.
 
-use berth_provisioner::render::agent::Control;
+use berth_provisioner::render::agent::{Control, Signer};
 use berth_provisioner::spec::ImageRef;
 use berth_runtime::pg::DatabaseConfig;
 use serde::{Deserialize, Deserializer, de};
@@ -28,6 +28,11 @@ pub struct Config {
     pub otlp_endpoint: String,
     /// `host:port` of `placement_listen`, as machines reach it.
     pub renew_endpoint: String,
+    /// `host:port` of the signer's duty listener, as machines reach it; several
+    /// replicas with a comma between. Empty without a signer: then no validator
+    /// can be launched.
+    #[serde(default)]
+    pub signer_endpoint: String,
     /// Most steps of work at once.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
@@ -60,6 +65,12 @@ impl Config {
             renew_endpoint: format!("https://{}", self.renew_endpoint),
             renew_server_name: "provisioning".to_owned(),
         }
+    }
+
+    /// The signer as an agent reaches it, if there is one.
+    #[must_use]
+    pub fn signer(&self) -> Option<Signer> {
+        Signer::at(&self.signer_endpoint)
     }
 }
 

@@ -66,6 +66,7 @@ pub async fn start(
         platform.leasing(),
         platform.inventory(),
         platform.monitoring(),
+        config.signer().map(|_| platform.signer()),
     );
     let pool = PoolConfig {
         connect_timeout: Duration::from_secs(config.connect_seconds),

@@ -1,11 +1,14 @@
 //! Clients of the services that provisioning asks.
 
-use berth_core::{MachineId, Result};
+use berth_core::{AccountId, Error, MachineId, Result};
 use berth_proto::inventory::v1::fleet_service_client::FleetServiceClient;
 use berth_proto::inventory::v1::{Machine, ResolveMachineRequest};
 use berth_proto::leasing::v1::leasing_service_client::LeasingServiceClient;
 use berth_proto::monitoring::v1::monitoring_service_client::MonitoringServiceClient;
 use berth_proto::monitoring::v1::target_service_client::TargetServiceClient;
+use berth_proto::signing::v1::grant_service_client::GrantServiceClient;
+use berth_proto::signing::v1::signing_service_client::SigningServiceClient;
+use berth_proto::signing::v1::{GetValidatorRequest, Validator};
 use berth_runtime::{clients, status};
 use tonic::transport::Channel;
 
@@ -20,17 +23,57 @@ pub struct Others {
     pub monitoring: MonitoringServiceClient<Channel>,
     /// What monitoring is to expect.
     pub targets: TargetServiceClient<Channel>,
+    /// Whose keys sign where, if there is a signer.
+    pub signer: Option<Signer>,
+}
+
+/// The signer, as provisioning asks it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Signer {
+    /// Who may sign.
+    pub grants: GrantServiceClient<Channel>,
+    /// Validators.
+    validators: SigningServiceClient<Channel>,
+}
+
+impl Signer {
+    /// A validator of an account.
+    ///
+    /// # Errors
+    ///
+    /// Those of the signer.
+    pub async fn validator(&self, account: AccountId, public_key: &str) -> Result<Validator> {
+        let message = GetValidatorRequest {
+            public_key: public_key.to_owned(),
+        };
+        let request = clients::request_for(account, message);
+        let answer = self.validators.clone().get_validator(request).await;
+        let answer = answer.map_err(|status| status::to_error(&status))?;
+        answer
+            .into_inner()
+            .validator
+            .ok_or_else(|| Error::internal("the signer answered without a validator"))
+    }
 }
 
 impl Others {
-    /// Clients over channels to leasing, inventory and monitoring.
+    /// Clients over channels to leasing, inventory, monitoring and the signer.
     #[must_use]
-    pub fn new(leasing: Channel, inventory: Channel, monitoring: Channel) -> Self {
+    pub fn new(
+        leasing: Channel,
+        inventory: Channel,
+        monitoring: Channel,
+        signer: Option<Channel>,
+    ) -> Self {
         Self {
             leasing: LeasingServiceClient::new(leasing),
             fleet: FleetServiceClient::new(inventory),
             monitoring: MonitoringServiceClient::new(monitoring.clone()),
             targets: TargetServiceClient::new(monitoring),
+            signer: signer.map(|channel| Signer {
+                grants: GrantServiceClient::new(channel.clone()),
+                validators: SigningServiceClient::new(channel),
+            }),
         }
     }
 
@@ -48,6 +91,6 @@ impl Others {
         answer
             .into_inner()
             .machine
-            .ok_or_else(|| berth_core::Error::internal("inventory answered without a machine"))
+            .ok_or_else(|| Error::internal("inventory answered without a machine"))
     }
 }

@@ -250,6 +250,7 @@ async fn launch(client: &mut Client, launch: Launch) -> anyhow::Result<()> {
                 term: launch.term,
             }),
             settings: launch.settings.into_iter().collect(),
+            validators: Vec::new(),
         }),
         validate_only: launch.dry_run,
     };

@@ -9,7 +9,10 @@ use berth_core::{Error, Result, Violations};
 use berth_provisioner::chain::{self, ChainEntry};
 use berth_runtime::wire;
 use chrono::TimeDelta;
+use std::collections::BTreeSet;
 
+/// Most validators of a node.
+const MOST_VALIDATORS: usize = 1000;
 /// Term of a lease when nobody names one.
 const TERM: TimeDelta = TimeDelta::hours(24);
 /// Shortest and longest term.
@@ -18,6 +21,9 @@ const TERMS: (TimeDelta, TimeDelta) = (TimeDelta::minutes(1), TimeDelta::days(36
 /// A chain and what its text says.
 pub(super) fn chain(chain: &Chain, entry: &ChainEntry) -> pb::Chain {
     let mut notice = entry.obstacles();
+    if signs(entry) {
+        notice.extend(entry.signing().err());
+    }
     if !entry.notice.is_empty() {
         notice.push(entry.notice.clone());
     }
@@ -39,6 +45,11 @@ pub(super) fn chain(chain: &Chain, entry: &ChainEntry) -> pb::Chain {
         images: entry.components.iter().map(image).collect(),
         chain_toml: chain.chain_toml.clone(),
     }
+}
+
+/// Whether the chain has validators whose keys the signer holds.
+pub(super) fn signs(entry: &ChainEntry) -> bool {
+    entry.custody == chain::Custody::RemoteSigner && entry.roles().contains(&chain::Role::Validator)
 }
 
 fn image(component: &chain::Component) -> pb::ChainImage {
@@ -84,6 +95,30 @@ pub(super) fn role(number: i32) -> Result<Role> {
         Ok(pb::Role::Unspecified) => Err(Error::invalid("spec.role", "is required")),
         Err(_) => Err(Error::invalid("spec.role", "is no role that is known here")),
     }
+}
+
+/// Public keys of validators from the wire, in lower case.
+pub(super) fn validators(keys: &[String]) -> Result<Vec<String>> {
+    if keys.len() > MOST_VALIDATORS {
+        let problem = format!("are {}; a node has at most {MOST_VALIDATORS}", keys.len());
+        return Err(Error::invalid("spec.validators", problem));
+    }
+    let mut wrong = Violations::default();
+    let mut seen = BTreeSet::new();
+    let mut parsed = Vec::new();
+    for (i, key) in keys.iter().enumerate() {
+        let field = format!("spec.validators[{i}]");
+        let key = key.to_ascii_lowercase();
+        let digits = key.strip_prefix("0x").unwrap_or_default();
+        if digits.len() != 96 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            wrong.add(field, "is no public key: `0x` and 96 hex digits");
+        } else if seen.insert(key.clone()) {
+            parsed.push(key);
+        } else {
+            wrong.add(field, "is named twice");
+        }
+    }
+    wrong.finish(Some(parsed))
 }
 
 /// Where the machine comes from and for how long, from the wire.
@@ -133,6 +168,7 @@ pub(super) fn node(node: &Node, placement: Option<&Placement>) -> pb::Node {
             role: from_role(catalogue::role(node.role)).into(),
             source: Some(from_source(node)),
             settings: node.settings.clone(),
+            validators: node.validators.clone(),
         }),
         status: Some(pb::NodeStatus {
             state: pb::node_status::State::from(node.state).into(),

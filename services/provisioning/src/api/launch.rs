@@ -1,6 +1,6 @@
 //! Launching a node: everything is checked before anything is written.
 
-use super::{Api, convert, nodes, pb};
+use super::{Api, convert, nodes, pb, validators};
 use crate::catalogue;
 use crate::domain::{Chain, NewNode, Role};
 use crate::reconcile;
@@ -59,8 +59,9 @@ async fn parse(api: &Api, account: AccountId, request: &pb::LaunchNodeRequest) -
     let source = wire::required("spec.source", spec.source.as_ref());
     let source = wrong.absorb(source.and_then(convert::source))?;
     let chain = wrong.absorb(wire::parse::<String>("spec.chain", &spec.chain))?;
-    let parsed = name.zip(role).zip(source).zip(chain);
-    let (((name, role), (source, term)), chain) = wrong.finish(parsed)?;
+    let validators = wrong.absorb(convert::validators(&spec.validators))?;
+    let parsed = name.zip(role).zip(source).zip(chain).zip(validators);
+    let ((((name, role), (source, term)), chain), validators) = wrong.finish(parsed)?;
 
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
     let chain = store::chains::get(&mut conn, &chain).await?;
@@ -73,8 +74,11 @@ async fn parse(api: &Api, account: AccountId, request: &pb::LaunchNodeRequest) -
         source,
         term,
         settings: spec.settings.clone(),
+        validators,
     };
-    check(&chain, role, &new.settings, new.name.as_str())?;
+    drop(conn);
+    let entry = check(&chain, role, &new.settings, new.name.as_str())?;
+    validators::check(api, &entry, &new).await?;
     Ok(new)
 }
 
@@ -84,7 +88,7 @@ pub(super) fn check(
     role: Role,
     settings: &BTreeMap<String, String>,
     name: &str,
-) -> Result<()> {
+) -> Result<ChainEntry> {
     let entry = catalogue::entry(chain)?;
     let known = entry.roles();
     if !known.contains(&catalogue::role(role)) {
@@ -92,26 +96,23 @@ pub(super) fn check(
         let problem = format!("chain `{}` can run: {}", chain.id, known.join(", "));
         return Err(Error::invalid("spec.role", problem));
     }
-    check_settings(&entry, settings, name)?;
-    if role == Role::Validator {
-        return Err(Error::precondition(
-            "ROLE_NOT_AVAILABLE",
-            "validators sign through a signer, which this Berth does not have yet; launch role FULL",
-        ));
-    }
+    check_settings(&entry, role, settings, name)?;
     entry
         .launchable()
-        .map_err(|why| Error::precondition("CHAIN_NOT_LAUNCHABLE", why))
+        .map_err(|why| Error::precondition("CHAIN_NOT_LAUNCHABLE", why))?;
+    Ok(entry)
 }
 
 /// Whether the settings are ones that the chain declares.
 pub(super) fn check_settings(
     entry: &ChainEntry,
+    role: Role,
     settings: &BTreeMap<String, String>,
     name: &str,
 ) -> Result<()> {
     let mut wrong = Violations::default();
-    for problem in entry.settings(settings, name).err().unwrap_or_default() {
+    let checked = entry.settings(catalogue::role(role), settings, name);
+    for problem in checked.err().unwrap_or_default() {
         wrong.add(format!("spec.settings.{}", problem.name), problem.problem);
     }
     wrong.finish(Some(()))

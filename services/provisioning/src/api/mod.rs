@@ -7,6 +7,7 @@ mod logs;
 mod machines;
 mod nodes;
 mod placements;
+mod validators;
 mod watch;
 
 use crate::others::Others;

@@ -70,7 +70,8 @@ pub(super) async fn update(
                 return Ok(node.id);
             }
             let chain = store::chains::revision(txn, &node.chain_id, node.chain_revision).await?;
-            launch::check_settings(&catalogue::entry(&chain)?, settings, node.name.as_str())?;
+            let entry = catalogue::entry(&chain)?;
+            launch::check_settings(&entry, node.role, settings, node.name.as_str())?;
             let node = store::nodes::set_settings(txn, &node, settings).await?;
             relaunch(txn, &node, Event::Reconfigure, "its settings changed").await
         },
@@ -187,13 +188,7 @@ async fn relaunch(txn: &mut PgConnection, node: &Node, event: Event, why: &str) 
     let Some(here) = store::placements::current(txn, node.id).await? else {
         return Err(Error::internal("a node to be launched has no placement"));
     };
-    let place = Place {
-        machine_id: here.machine_id,
-        lease_id: here.lease_id,
-        share: here.share,
-        port_offset: here.port_offset,
-    };
-    store::placements::advance(txn, &after, &place).await?;
+    store::placements::advance(txn, &after, &Place::from(&here)).await?;
     Ok(node.id)
 }
 

@@ -90,6 +90,8 @@ pub struct Node {
     /// What the owner chose.
     #[sqlx(json)]
     pub settings: BTreeMap<String, String>,
+    /// Public keys of the validators that sign here.
+    pub validators: Vec<String>,
     /// Where it is in its life.
     pub state: State,
     /// Why, for people.
@@ -134,6 +136,8 @@ pub struct NewNode {
     pub term: TimeDelta,
     /// What the owner chose.
     pub settings: BTreeMap<String, String>,
+    /// Public keys of the validators that sign here.
+    pub validators: Vec<String>,
 }
 
 impl NewNode {
@@ -150,6 +154,7 @@ impl NewNode {
             source: self.source,
             term_seconds: self.term.num_seconds(),
             settings: self.settings,
+            validators: self.validators,
             state: State::Pending,
             status_reason: String::new(),
             health: Health::Unknown,

@@ -115,6 +115,7 @@ pub(super) async fn rendered(job: &Job<'_>, here: &Here) -> Result<Deployment, H
         agent: AgentLaunch {
             image: &image,
             control: &context.options.control,
+            signer: context.options.signer.as_ref(),
             ca_pem: &ca_pem,
             interval_s: INTERVAL_S,
         },

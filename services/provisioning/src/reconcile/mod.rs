@@ -14,6 +14,7 @@ mod machine;
 mod place;
 mod retire;
 mod run;
+mod signer;
 mod site;
 mod stop;
 mod sweep;
@@ -29,7 +30,7 @@ use crate::domain::State;
 use crate::others::Others;
 use crate::store;
 use berth_core::{NodeId, Result};
-use berth_provisioner::render::agent::Control;
+use berth_provisioner::render::agent::{Control, Signer};
 use berth_provisioner::spec::ImageRef;
 use berth_runtime::pg;
 use berth_runtime::reconcile::{Claim, Outcome, Reconciler};
@@ -73,6 +74,8 @@ pub struct Options {
     pub agent_image: Option<ImageRef>,
     /// The control plane as an agent reaches it.
     pub control: Control,
+    /// The signer as an agent reaches it, if there is one.
+    pub signer: Option<Signer>,
     /// Time between two looks at a running node.
     pub watch: Duration,
     /// When a machine whose lease is over counts as lost.
@@ -85,6 +88,7 @@ impl From<&Config> for Options {
             images: config.images.clone(),
             agent_image: config.agent_image.clone(),
             control: config.control(),
+            signer: config.signer(),
             watch: Duration::from_secs(config.watch_seconds),
             abandon: Duration::from_secs(config.abandon_seconds),
         }
@@ -127,7 +131,8 @@ async fn step(context: &Context, claim: &Claim) -> Result<Outcome> {
         State::Stopping => stop::step(&job).await,
         State::Stopped => stop::rest(&job).await,
         State::Retiring => retire::step(&job).await,
-        State::Retired | State::Failed => Ok(Outcome::Done),
+        State::Failed => signer::end(&job).await,
+        State::Retired => Ok(Outcome::Done),
     };
     match done {
         Ok(outcome) => Ok(outcome),

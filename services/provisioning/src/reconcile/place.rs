@@ -181,7 +181,7 @@ async fn give_up(job: &Job<'_>, lease: Option<LeaseId>, why: &str) -> Result<Out
     }
     job.commit(async |txn| lease::end(txn, &job.node, why).await)
         .await?;
-    Ok(Outcome::Done)
+    Ok(Outcome::Again)
 }
 
 fn facts(machine: &Machine) -> Result<Facts, Halt> {

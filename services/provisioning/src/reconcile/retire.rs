@@ -5,7 +5,7 @@
 
 use super::halt::asked;
 use super::job::Job;
-use super::{Halt, lease, target};
+use super::{Halt, lease, signer, target};
 use crate::domain::{Event, Health, Placement, PlacementEvent, PlacementState, Step};
 use crate::store;
 use berth_core::Result;
@@ -29,6 +29,7 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
             store::placements::unwiped(txn, job.node.id).await
         })
         .await?;
+    signer::release(job).await?;
     // The newest first: its fence covers what older ones left on its machine.
     if let Some(placement) = unwiped.first() {
         return clear(job, placement, &unwiped).await;

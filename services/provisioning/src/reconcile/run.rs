@@ -6,7 +6,7 @@
 
 use super::halt::asked;
 use super::job::{Here, Job};
-use super::{Halt, deploy};
+use super::{Halt, deploy, signer};
 use crate::domain::{
     Component, Event, Health, PlacementEvent, Signals, State, Step, Verdict, verdict,
 };
@@ -29,11 +29,18 @@ const WARNING: TimeDelta = TimeDelta::minutes(30);
 /// One step.
 pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
     let Some(here) = job.here().await? else {
-        return Ok(Outcome::Done);
+        return Ok(Outcome::Again);
     };
+    let mut note = String::new();
     let seen = if here.placement.deploy_time.is_none() {
         Ok(first(job, &here).await?)
     } else {
+        match signer::keep(job, &here).await {
+            Ok(()) => {}
+            // It goes on signing with the grant that it has, or does not.
+            Err(Halt::Wait(Outcome::Wait { reason, .. })) => note = reason,
+            Err(halt) => return Err(halt),
+        }
         match look(job, &here).await {
             Ok(seen) => Ok(seen),
             // Its own signals may still come: a session lost is no machine lost.
@@ -41,7 +48,7 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
             Err(halt) => return Err(halt),
         }
     };
-    judge(job, &here, seen).await
+    judge(job, &here, seen, note).await
 }
 
 /// Looks at a deployed placement, and brings back what it lacks. Where all of
@@ -61,6 +68,7 @@ async fn look(job: &Job<'_>, here: &Here) -> Result<Observed, Halt> {
 
 /// Deploys a placement for the first time.
 async fn first(job: &Job<'_>, here: &Here) -> Result<Observed, Halt> {
+    signer::admit(job, here).await?;
     let name = &here.machine.name;
     job.note(Step::new(
         "connect",
@@ -90,6 +98,7 @@ async fn judge(
     job: &Job<'_>,
     here: &Here,
     seen: Result<Observed, String>,
+    note: String,
 ) -> Result<Outcome, Halt> {
     let said = said(job, here).await?;
     let (health, health_reason) = health(&said);
@@ -106,15 +115,12 @@ async fn judge(
     };
     let watch = job.context.options.watch;
     match verdict(&signals) {
-        Verdict::Good(note) => {
+        Verdict::Good(unseen) => {
             let job = job.apply(Event::Answer, "").await?;
             tell_sync(&job, &said).await?;
-            let note = if note.is_empty() {
-                lease_warning(here)
-            } else {
-                note
-            };
-            Ok(Outcome::wait(note, watch))
+            let notes = [unseen, note, lease_warning(here)];
+            let first = notes.into_iter().find(|note| !note.is_empty());
+            Ok(Outcome::wait(first.unwrap_or_default(), watch))
         }
         Verdict::Bad(why) => {
             job.apply(Event::Trouble, &why).await?;

@@ -1,9 +1,9 @@
 //! STOPPING and STOPPED: the containers stand still, and the data stays.
 
-use super::job::Job;
+use super::job::{Here, Job};
 use super::run::{components, expect};
-use super::{Action, Halt, deploy};
-use crate::domain::{Event, Health, Step};
+use super::{Action, Halt, deploy, signer};
+use crate::domain::{Component, Event, Health, Step};
 use crate::store;
 use berth_core::Result;
 use berth_provisioner::docker::ContainerState;
@@ -16,11 +16,25 @@ const REST: Duration = Duration::from_secs(15);
 /// One step of STOPPING.
 pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
     let Some(here) = job.here().await? else {
-        return Ok(Outcome::Done);
+        return Ok(Outcome::Again);
     };
     // Monitoring first, or it would take what it is about to see for a fault.
     expect(job, &here, false).await?;
-    let deployment = deploy::rendered(job, &here).await?;
+    let stopped = containers(job, &here).await;
+    // A machine that cannot be reached signs no more either.
+    signer::withdraw(job).await?;
+    let seen = stopped?;
+    job.commit(async |txn| {
+        store::nodes::set_signals(txn, job.node.id, Health::Unknown, "stopped", &seen).await?;
+        store::nodes::apply(txn, &job.node, Event::Halt, "").await
+    })
+    .await?;
+    Ok(Outcome::Again)
+}
+
+/// Stops the containers, and says how they stand then.
+async fn containers(job: &Job<'_>, here: &Here) -> Result<Vec<Component>, Halt> {
+    let deployment = deploy::rendered(job, here).await?;
     let (site, at) = (&job.context.site, &here.target);
     let seen = site.observe(at, &deployment.placement).await?;
     for container in seen.containers.iter().rev() {
@@ -36,19 +50,13 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
                 .await?;
         }
     }
-    let seen = components(&site.observe(at, &deployment.placement).await?);
-    job.commit(async |txn| {
-        store::nodes::set_signals(txn, job.node.id, Health::Unknown, "stopped", &seen).await?;
-        store::nodes::apply(txn, &job.node, Event::Halt, "").await
-    })
-    .await?;
-    Ok(Outcome::Again)
+    Ok(components(&site.observe(at, &deployment.placement).await?))
 }
 
 /// One step of STOPPED.
 pub(super) async fn rest(job: &Job<'_>) -> Result<Outcome, Halt> {
     Ok(match job.here().await? {
         Some(_) => Outcome::wait("", REST),
-        None => Outcome::Done,
+        None => Outcome::Again,
     })
 }

@@ -49,8 +49,8 @@ pub async fn insert(conn: &mut PgConnection, node: &Node) -> Result<()> {
     sqlx::query(
         "insert into node (id, account_id, name, chain_id, chain_revision, role,
              source_lease_id, source_offer_id, max_price_currency, max_price_micros,
-             term_seconds, settings, state, create_time)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             term_seconds, settings, validators, state, create_time)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(node.id)
     .bind(node.account_id)
@@ -64,6 +64,7 @@ pub async fn insert(conn: &mut PgConnection, node: &Node) -> Result<()> {
     .bind(price.map(|price| price.micros))
     .bind(node.term_seconds)
     .bind(Json(&node.settings))
+    .bind(&node.validators)
     .bind(node.state)
     .bind(node.create_time)
     .execute(&mut *conn)

@@ -1,7 +1,7 @@
 //! Queries on `placement`.
 
 use crate::domain::{Node, Placement, PlacementEvent, Share};
-use berth_core::{Error, LeaseId, MachineId, NodeId, PlacementId, Resource, Result};
+use berth_core::{Error, Fence, LeaseId, MachineId, NodeId, PlacementId, Resource, Result};
 use berth_runtime::pg;
 use sqlx::PgConnection;
 
@@ -18,6 +18,18 @@ pub struct Place {
     pub port_offset: i32,
 }
 
+impl From<&Placement> for Place {
+    /// The same place again.
+    fn from(placement: &Placement) -> Self {
+        Self {
+            machine_id: placement.machine_id,
+            lease_id: placement.lease_id,
+            share: placement.share.clone(),
+            port_offset: placement.port_offset,
+        }
+    }
+}
+
 /// Fences the current placement of a node, if it has one, and makes the next:
 /// from that commit on only the new one may act.
 ///
@@ -25,13 +37,27 @@ pub struct Place {
 ///
 /// [`Error::Conflict`] when another placer was faster.
 pub async fn advance(conn: &mut PgConnection, node: &Node, place: &Place) -> Result<Placement> {
+    advance_above(conn, node, place, Fence::NONE).await
+}
+
+/// The same with a fence above one that is known elsewhere.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] when another placer was faster.
+pub async fn advance_above(
+    conn: &mut PgConnection,
+    node: &Node,
+    place: &Place,
+    known: Fence,
+) -> Result<Placement> {
     // Placers of one node come one after the other.
     super::nodes::lock(conn, node.id).await?;
     fence(conn, node.id).await?;
     sqlx::query_as(
         "insert into placement (id, node_id, machine_id, lease_id, fence, state,
                                 cpu_millis, memory_bytes, gpus, ports, port_offset)
-         select $1, $2, $3, $4, coalesce(max(fence), 0) + 1, 'current', $5, $6, $7, $8, $9
+         select $1, $2, $3, $4, greatest(max(fence), $10) + 1, 'current', $5, $6, $7, $8, $9
          from placement where node_id = $2
          returning *",
     )
@@ -44,6 +70,7 @@ pub async fn advance(conn: &mut PgConnection, node: &Node, place: &Place) -> Res
     .bind(place.share.gpus)
     .bind(&place.share.ports)
     .bind(place.port_offset)
+    .bind(known)
     .fetch_one(conn)
     .await
     .map_err(|error| {

@@ -6,7 +6,7 @@ use crate::site::ScriptedSite;
 use berth_core::{AccountId, MachineId, NodeId};
 use berth_proto::provisioning::v1 as pb;
 use berth_proto::provisioning::v1::provisioning_service_server::ProvisioningService as _;
-use berth_provisioner::render::agent::Control;
+use berth_provisioner::render::agent::{Control, Signer};
 use berth_provisioner::spec::ImageRef;
 use berth_provisioning::api::Api;
 use berth_provisioning::others::Others;
@@ -55,7 +55,7 @@ impl Alone {
     pub(crate) async fn new(db: PgPool) -> Self {
         let silent = || Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
         let vault = VaultConfig::new("https://127.0.0.1:1", None, "provisioning", "/nowhere");
-        let others = Others::new(silent(), silent(), silent());
+        let others = Others::new(silent(), silent(), silent(), None);
         let site = Arc::new(ScriptedSite::default());
         let mut tasks = JoinSet::new();
         let api = serve(db, &mut tasks, site, others, Vault::new(vault).unwrap());
@@ -117,6 +117,7 @@ pub(crate) fn wish(name: &str) -> pb::LaunchNodeRequest {
                 ..pb::Source::default()
             }),
             settings: [].into(),
+            validators: Vec::new(),
         }),
         validate_only: false,
     }
@@ -189,7 +190,12 @@ impl Whole {
         let machine = MachineId::generate();
         let world = World::new(machine);
         let channel = world.serve(&mut tasks).await;
-        let others = Others::new(channel.clone(), channel.clone(), channel);
+        let others = Others::new(
+            channel.clone(),
+            channel.clone(),
+            channel.clone(),
+            Some(channel),
+        );
         let site = Arc::new(ScriptedSite::default());
         let folder = tempfile::tempdir().unwrap();
         let bao_address = Held::new();
@@ -283,6 +289,7 @@ fn options(folder: &TempDir) -> Options {
             renew_endpoint: "https://192.0.2.1:4443".to_owned(),
             renew_server_name: "provisioning".to_owned(),
         },
+        signer: Signer::at("192.0.2.1:7208"),
         watch: Duration::from_secs(5),
         abandon: Duration::ZERO,
     }
