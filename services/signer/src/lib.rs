@@ -17,3 +17,8 @@ pub mod keyring;
 pub mod process;
 pub mod sealing;
 pub mod store;
+
+use std::sync::Arc;
+
+/// The present: Unix time in seconds, or why nothing may be signed now.
+pub type Present = Arc<dyn Fn() -> Result<u64, domain::Refusal> + Send + Sync>;

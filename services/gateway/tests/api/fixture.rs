@@ -74,6 +74,7 @@ impl Site {
                 // Nobody is there.
                 provisioning: "127.0.0.1:1".to_owned(),
                 inventory: "127.0.0.1:1".to_owned(),
+                signer: "127.0.0.1:1".to_owned(),
             },
         };
         let tokens = Tokens::new(&Admin {

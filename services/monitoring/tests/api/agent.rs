@@ -52,6 +52,7 @@ impl Monitoring {
                 leasing: String::new(),
                 provisioning: String::new(),
                 monitoring: String::new(),
+                signer: String::new(),
             },
         };
         let mut tasks = Tasks::new();
