@@ -67,7 +67,7 @@ impl Watermarks {
         if source >= last_source && target > last_target {
             return Ok(self.with_vote(source, target, root));
         }
-        if target == last_target && self.vote_root == Some(root) {
+        if self.vote == Some((source, target)) && self.vote_root == Some(root) {
             return Ok(self);
         }
         let reason = if target == last_target && self.vote_root.is_some() {

@@ -4,6 +4,7 @@
 
 mod batches;
 mod fences;
+mod oracle;
 mod races;
 mod support;
 mod vectors;

@@ -23,8 +23,8 @@ judged as (
                     and target > coalesce(target_epoch, -1), false) as fresh,
         -- The very same was recorded before: it is answered again.
         coalesce(slot = block_slot and root = block_root, false)
-        or coalesce(source <= target and target = target_epoch and root = attestation_root, false)
-            as again
+        or coalesce(source = source_epoch and target = target_epoch and root = attestation_root,
+                    false) as again
     from held
 ),
 -- What is answered again is written again, so that its commit, too, waits
