@@ -20,12 +20,13 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
 /// Those who have a certificate.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "gateway",
     "inventory",
     "leasing",
     "monitoring",
     "provisioning",
+    "signer",
 ];
 const PLACEMENT: &str = "placement";
 
@@ -137,7 +138,12 @@ async fn between_services(dir: &Path) {
 
 /// Who answers a service, and where.
 fn listener(config: &toml::Table, service: &Service) -> (&'static str, String) {
-    let role = service.name.split('.').nth(1).expect("berth.<role>.v1");
+    let package = service.name.split('.').nth(1).expect("berth.<package>.v1");
+    let role = if package == "signing" {
+        "signer"
+    } else {
+        package
+    };
     let role = SERVICES
         .into_iter()
         .find(|known| *known == role)

@@ -97,4 +97,29 @@ pub(crate) const ROWS: &[Service] = &[
             ("GetMachineSetup", &["gateway"]),
         ],
     },
+    Service {
+        name: "berth.signing.v1.GrantService",
+        methods: &[
+            ("PutChain", &["provisioning"]),
+            ("BindValidators", &["provisioning"]),
+            ("AdvanceFence", &["provisioning"]),
+            ("Grant", &["provisioning"]),
+        ],
+    },
+    Service {
+        name: "berth.signing.v1.SigningService",
+        methods: &[
+            ("GetSealingKey", &["gateway"]),
+            ("ImportKeys", &["gateway"]),
+            ("GenerateKeys", &["gateway"]),
+            ("GetValidator", &["gateway", "provisioning"]),
+            ("ListValidators", &["gateway", "provisioning"]),
+            ("UpdateValidator", &["gateway"]),
+            ("DisableValidator", &["gateway"]),
+            ("EnableValidator", &["gateway"]),
+            ("ExportProtection", &["gateway"]),
+            ("ImportProtection", &["gateway"]),
+            ("SignVoluntaryExit", &["gateway"]),
+        ],
+    },
 ];

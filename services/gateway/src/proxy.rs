@@ -33,6 +33,7 @@ pub struct Proxy {
     leasing: Channel,
     monitoring: Channel,
     provisioning: Channel,
+    signer: Channel,
     tokens: Tokens,
     db: PgPool,
 }
@@ -46,6 +47,7 @@ impl Proxy {
             leasing: platform.leasing(),
             monitoring: platform.monitoring(),
             provisioning: platform.provisioning(),
+            signer: platform.signer(),
             tokens,
             db,
         }
@@ -88,6 +90,7 @@ impl Proxy {
             Some("leasing") => &self.leasing,
             Some("monitoring") => &self.monitoring,
             Some("provisioning") => &self.provisioning,
+            Some("signing") => &self.signer,
             _ => return Err(unknown(path)),
         };
         let access = ACCESS

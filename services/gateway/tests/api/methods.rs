@@ -44,7 +44,12 @@ async fn methods_between_services_look_like_methods_that_do_not_exist(db: PgPool
         "/",
     ];
     let paths: Vec<_> = internal.chain(unknown).collect();
-    for service in ["TargetService", "FleetService", "PlacementService"] {
+    for service in [
+        "TargetService",
+        "FleetService",
+        "PlacementService",
+        "GrantService",
+    ] {
         assert!(paths.iter().any(|path| path.contains(service)), "{service}");
     }
     for path in paths {
@@ -57,6 +62,22 @@ async fn methods_between_services_look_like_methods_that_do_not_exist(db: PgPool
         .await
         .unwrap();
     assert_eq!(rows, 0);
+}
+
+#[sqlx::test(migrator = "berth_gateway::store::MIGRATIONS")]
+async fn methods_about_keys_go_to_the_signer(db: PgPool) {
+    let site = Site::new(&db).await;
+    let package = "/berth.signing.v1.SigningService/";
+    let paths: Vec<_> = ACCESS
+        .keys()
+        .filter(|path| path.starts_with(package))
+        .collect();
+    assert!(paths.len() > 10, "{paths:?}");
+    for path in paths {
+        let status = call(&site, path, signed(())).await.unwrap_err();
+        // Nobody is there.
+        assert_eq!(status.code(), Code::Unavailable, "{path}: {status}");
+    }
 }
 
 #[sqlx::test(migrator = "berth_gateway::store::MIGRATIONS")]
