@@ -1,4 +1,4 @@
-//! The running agent: four tasks that end together.
+//! The running agent: its tasks, which end together.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -23,10 +24,11 @@ use crate::peer::Peer;
 use crate::probe::{self, Round};
 use crate::renew::{Renewer, Watcher};
 use crate::sample::Sample;
+use crate::signer::{Carrier, Limits};
 
 /// Oldest samples that are kept while the way is cut.
 const MAX_AGE: Duration = Duration::from_secs(15 * 60);
-/// How long the last samples may take once the agent is told to stop.
+/// How long the last samples and requests may take once the agent is told to stop.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How often the agent looks and tries.
@@ -81,6 +83,17 @@ pub async fn run(config: Config, pace: Pace, stop: impl Future<Output = ()>) -> 
         authority: authority.clone(),
     };
 
+    let (stopping, stopped) = watch::channel(());
+    let mut carrying = JoinSet::new();
+    if let Some(signer) = &config.signer {
+        let listener = TcpListener::bind(signer.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", signer.listen))?;
+        let endpoints = signer.endpoints.iter();
+        let peers = endpoints.map(|url| peer(url.clone(), signer.server_name.clone()));
+        let carrier = Carrier::new(peers.collect(), identities.clone(), Limits::default());
+        carrying.spawn(carrier.run(listener, stopped));
+    }
     let exporter = Exporter {
         peer: peer(control.otlp_endpoint, control.otlp_server_name),
         identities: identities.clone(),
@@ -114,10 +127,13 @@ pub async fn run(config: Config, pace: Pace, stop: impl Future<Output = ()>) -> 
         () = stop => {}
         ended = tasks.join_next() => bail!("a task of the agent ended: {ended:?}"),
         ended = sending.join_next() => bail!("the task that sends ended: {ended:?}"),
+        Some(ended) = carrying.join_next() => bail!("the task that carries ended: {ended:?}"),
     }
     buffer.close();
-    if timeout(FAREWELL, sending.join_next()).await.is_err() {
-        tracing::info!("stopping with samples unsent");
+    drop(stopping);
+    let farewell = async { tokio::join!(sending.join_next(), carrying.join_next()) };
+    if timeout(FAREWELL, farewell).await.is_err() {
+        tracing::info!("stopping with samples unsent or requests unanswered");
     }
     Ok(())
 }

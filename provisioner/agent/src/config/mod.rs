@@ -7,6 +7,7 @@
 mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub node: NodeLabels,
     /// Where it sends.
     pub control: Control,
+    /// What it carries to the signer; absent where nothing signs.
+    pub signer: Option<Signer>,
     /// Who it is.
     pub identity: IdentityFiles,
     /// OTLP resource attributes.
@@ -100,6 +103,18 @@ pub struct Control {
     pub renew_endpoint: String,
     /// Name that its certificate must carry.
     pub renew_server_name: String,
+}
+
+/// The way to the signer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signer {
+    /// Where the validator client asks, on the bridge.
+    pub listen: SocketAddr,
+    /// Duty listeners of the signer's replicas, `https://…`.
+    pub endpoints: Vec<String>,
+    /// Name that their certificates must carry.
+    pub server_name: String,
 }
 
 /// Files of the identity, all PEM.
@@ -190,6 +205,15 @@ impl Config {
                 "must begin with https://",
             )?;
         }
+        if let Some(signer) = &self.signer {
+            let endpoints = &signer.endpoints;
+            ensure(
+                (1..=8).contains(&endpoints.len())
+                    && endpoints.iter().all(|url| url.starts_with("https://")),
+                "signer.endpoints",
+                "must be 1 to 8, each beginning with https://",
+            )?;
+        }
         ensure(
             self.probes.len() <= MAX_PROBES,
             "probes",
@@ -256,6 +280,25 @@ mod tests {
         ] {
             let text = GOLDEN.replacen(anchor, &format!("{anchor}\ncolour = 1"), 1);
             assert!(problem(&text).contains("colour"), "{anchor}");
+        }
+    }
+
+    #[test]
+    fn the_section_of_the_signer_is_understood() {
+        let section = include_str!("../../../../images/agent/golden/signer.toml");
+        let text = GOLDEN.replacen("[identity]", &format!("{section}\n[identity]"), 1);
+        let signer = Config::parse(&text).unwrap().signer.unwrap();
+        assert_eq!(signer.listen.port(), 9000);
+        assert_eq!(signer.endpoints.len(), 2);
+        for (from, to) in [
+            ("https://203.0.113.10:7208", "http://203.0.113.10:7208"),
+            (
+                "[\"https://203.0.113.9:7208\", \"https://203.0.113.10:7208\"]",
+                "[]",
+            ),
+        ] {
+            let message = problem(&text.replacen(from, to, 1));
+            assert!(message.contains("signer.endpoints"), "{message}");
         }
     }
 

@@ -26,6 +26,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
     PublicKeyData, SignatureAlgorithm, date_time_ymd,
 };
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -100,6 +102,24 @@ impl Authority {
                 key.serialize_pem(),
             ))
             .client_ca_root(Certificate::from_pem(clients.pem()))
+    }
+}
+
+impl Authority {
+    /// The same for a listener without tonic.
+    pub(crate) fn tls_server(&self, clients: &Self) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([SERVER_NAME.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.0.der().clone()).unwrap();
+        let clients = WebPkiClientVerifier::builder(Arc::new(roots));
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
     }
 }
 
@@ -321,7 +341,11 @@ impl PlacementService for Signer {
 }
 
 fn serial<T>(request: &Request<T>) -> u64 {
-    let certificates = request.peer_certs().unwrap();
-    let (_, leaf) = x509_parser::parse_x509_certificate(&certificates[0]).unwrap();
+    serial_of(&request.peer_certs().unwrap()[0])
+}
+
+/// Serial of a certificate.
+pub(crate) fn serial_of(certificate: &[u8]) -> u64 {
+    let (_, leaf) = x509_parser::parse_x509_certificate(certificate).unwrap();
     u64::try_from(&leaf.serial).unwrap()
 }

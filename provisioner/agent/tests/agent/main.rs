@@ -2,9 +2,12 @@
 
 #![cfg(test)]
 
+mod bridge;
 mod control;
 mod control_plane;
+mod duty;
 #[path = "../../../../services/runtime/tests/support/held.rs"]
 mod held;
 mod hostile;
 mod program;
+mod signer;

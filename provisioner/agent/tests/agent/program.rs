@@ -1,10 +1,15 @@
 //! The program as provisioning and Docker use it: its commands, its files, its end.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use crate::bridge::{Client, wanted};
 use crate::control_plane::{ControlPlane, SERVER_NAME, soon};
+use crate::duty::{Duty, signed};
+use crate::held::Held;
+use hyper::StatusCode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -44,6 +49,17 @@ impl Agent {
         let disk = "[[probes]]\nkind = \"disk\"\nname = \"disk\"\nvolume = \"data\"\n";
         std::fs::write(folder.join("agent.toml"), format!("{text}{disk}")).unwrap();
         agent
+    }
+
+    /// Gives it a signer.
+    fn carries(&self, listen: SocketAddr, signer: SocketAddr) {
+        let section = include_str!("../../../../images/agent/golden/signer.toml")
+            .replace("0.0.0.0:9000", &listen.to_string())
+            .replace("203.0.113.9:7208", &signer.to_string())
+            .replace("\"signer\"", &format!("\"{SERVER_NAME}\""));
+        let file = self.path("agent.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("{text}\n{section}")).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -199,4 +215,32 @@ async fn it_measures_from_the_start_reports_once_certified_and_ends_when_told() 
         assert!(parsed["level"].is_string(), "{line}");
         assert!(!line.contains(secret), "{line}");
     }
+}
+
+#[tokio::test]
+async fn it_carries_requests_to_the_signer_of_its_file() {
+    let plane = ControlPlane::new();
+    let mut duty = Duty::start(&plane, "127.0.0.1:0", signed).await;
+    let agent = Agent::reporting_to(plane, "https://127.0.0.1:1");
+    let held = Held::new();
+    agent.carries(held.address(), duty.address);
+
+    let mut running = agent.command(&["run"]).spawn().unwrap();
+    let request = agent.call("csr", "").await.unwrap();
+    let chain = agent.plane.placements.sign(&request, 5, (2000, 4000));
+    agent.call("install-certificate", &chain).await.unwrap();
+    soon(async {
+        loop {
+            if let Ok(mut client) = Client::connect(held.address()).await
+                && let Ok(answer) = client.ask(wanted("{}")).await
+                && answer.status() == StatusCode::OK
+            {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(soon(duty.asked.recv()).await.unwrap().serial, 5);
+    terminate(&running);
+    assert!(soon(running.wait()).await.unwrap().success());
 }
