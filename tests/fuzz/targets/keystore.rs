@@ -1,0 +1,13 @@
+//! An EIP-2335 keystore: read or refused. It is not opened here: that is what
+//! its key derivation makes slow.
+
+#![no_main]
+
+use berth_signer::domain::keystore::Keystore;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if Keystore::parse(text).is_ok() {
+        assert!(text.len() <= 16 * 1024);
+    }
+});
