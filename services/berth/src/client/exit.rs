@@ -17,11 +17,27 @@ impl fmt::Display for NotInTime {
 
 impl std::error::Error for NotInTime {}
 
+/// The command was not typed as it must be, in a way that its parser cannot see.
+#[derive(Debug)]
+pub(super) struct WrongUsage(pub(super) String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
 /// Prints what went wrong and what to do, and returns the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<NotInTime>() {
         eprintln!("berth: {error}");
         return ExitCode::from(8);
+    }
+    if error.is::<WrongUsage>() {
+        eprintln!("berth: {error}");
+        return ExitCode::from(2);
     }
     let Some(status) = error.downcast_ref::<Status>() else {
         eprintln!("berth: {error:#}");

@@ -5,14 +5,23 @@ mod chain;
 mod context;
 mod exit;
 mod health;
+mod import;
+mod interchange;
+mod key;
+mod keystore_files;
 mod lease;
 mod machine;
 mod node;
 mod offer;
 mod output;
 mod progress;
+mod protection;
 mod registry;
+mod seal;
+mod typed;
+mod validator;
 mod vault;
+mod voluntary_exit;
 mod watch;
 
 pub(crate) use context::{Authed, Context, ContextArgs};
@@ -46,6 +55,12 @@ pub(crate) enum Command {
     Node(node::Command),
     /// Show the health of a node
     Health(health::Health),
+    /// Keys of validators: into the signer, and never out of it
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Validators: what signs, where, and for whom
+    #[command(subcommand)]
+    Validator(validator::Command),
     /// Prepare and check your Vault
     #[command(subcommand)]
     Vault(vault::Command),
@@ -70,6 +85,8 @@ pub(crate) fn run(context: &ContextArgs, command: Command) -> ExitCode {
             Command::Chain(command) => chain::run(context, command).await,
             Command::Node(command) => node::run(context, command).await,
             Command::Health(health) => health::run(context, health).await,
+            Command::Key(command) => key::run(context, command).await,
+            Command::Validator(command) => validator::run(context, command).await,
             Command::Vault(command) => vault::run(command).await,
         }
     });

@@ -70,6 +70,44 @@ impl Drop for Steps {
     }
 }
 
+/// How many of many are done: a bar on a terminal, a line a step elsewhere.
+pub(super) struct Count {
+    bar: Option<ProgressBar>,
+    all: usize,
+    what: &'static str,
+}
+
+impl Count {
+    /// None is done yet.
+    pub(super) fn new(all: usize, what: &'static str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(u64::try_from(all).unwrap_or(u64::MAX));
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}") {
+                bar.set_style(style.progress_chars("##-"));
+            }
+            bar.set_message(what);
+            bar
+        });
+        Self { bar, all, what }
+    }
+
+    /// So many are done.
+    pub(super) fn reached(&self, done: usize) {
+        match &self.bar {
+            Some(bar) => bar.set_position(u64::try_from(done).unwrap_or(u64::MAX)),
+            None => eprintln!("{done} of {} {}", self.all, self.what),
+        }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Waits until a node is in one of the wanted states, showing every step.
 pub(super) async fn wait_for(
     mut watch: Watch,

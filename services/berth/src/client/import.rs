@@ -1,0 +1,243 @@
+//! Keys on their way into the signer: keystores sealed on this computer, or new
+//! keys that the signer makes.
+
+use super::interchange::Interchange;
+use super::keystore_files::{Found, Keystore};
+use super::output::{table, word};
+use super::progress::Count;
+use super::request_id;
+use super::seal::Seal;
+use super::validator::Client;
+use anyhow::{Context as _, bail, ensure};
+use berth_proto::signing::v1 as pb;
+use berth_proto::signing::v1::imported_key::Outcome;
+use clap::Args;
+use comfy_table::Table;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// How many keystores go at once. The signer opens each, which may take a
+/// second, and the gateway waits half a minute for an answer.
+const AT_ONCE: usize = 10;
+
+/// What is known of the past of keys.
+#[derive(Debug, Args)]
+pub(crate) struct Past {
+    /// What they signed elsewhere: an interchange (EIP-3076) of the old client
+    #[arg(long, value_name = "FILE", conflicts_with = "fresh")]
+    pub(super) protection: Option<PathBuf>,
+    /// State that they were never used and are used nowhere else; on record
+    #[arg(long)]
+    pub(super) fresh: bool,
+}
+
+/// Keystores and what goes with them.
+pub(super) struct Import<'a> {
+    pub(super) chain: &'a str,
+    pub(super) keystores: &'a [Keystore],
+    pub(super) interchange: Option<&'a Interchange>,
+    pub(super) fresh: bool,
+    pub(super) fee_recipient: &'a str,
+    pub(super) gas_limit: u64,
+}
+
+impl Past {
+    /// Reads the interchange, if there is one.
+    pub(super) fn read(&self) -> anyhow::Result<Option<Interchange>> {
+        self.protection
+            .as_deref()
+            .map(Interchange::read)
+            .transpose()
+    }
+}
+
+impl Import<'_> {
+    /// Seals and sends them all; one that is refused does not stop the others.
+    pub(super) async fn send(&self, client: &mut Client) -> anyhow::Result<pb::ImportKeysResponse> {
+        let answer = client
+            .get_sealing_key(pb::GetSealingKeyRequest {})
+            .await?
+            .into_inner();
+        let seal = Seal::new(answer)?;
+        let count = Count::new(self.keystores.len(), "keystores");
+        let mut all = pb::ImportKeysResponse::default();
+        for batch in self.keystores.chunks(AT_ONCE) {
+            let answer = match client.import_keys(self.request(&seal, batch)?).await {
+                Ok(answer) => answer.into_inner(),
+                Err(status) => {
+                    if !all.keys.is_empty() {
+                        eprintln!("The first {} were answered:", all.keys.len());
+                        eprintln!("{}", self.outcomes(&all).trim_fmt());
+                        eprintln!("Run it again for the rest: no key is taken twice.");
+                    }
+                    return Err(status.into());
+                }
+            };
+            ensure!(
+                answer.keys.len() == batch.len(),
+                "{} keystores were sent and {} answered; see `berth key list`",
+                batch.len(),
+                answer.keys.len()
+            );
+            let before = u32::try_from(all.keys.len())?;
+            all.keys
+                .extend(answer.keys.into_iter().map(|key| pb::ImportedKey {
+                    index: before.saturating_add(key.index),
+                    ..key
+                }));
+            count.reached(all.keys.len());
+        }
+        Ok(all)
+    }
+
+    fn request(&self, seal: &Seal, batch: &[Keystore]) -> anyhow::Result<pb::ImportKeysRequest> {
+        let close = |keystore: &Keystore| seal.close(keystore);
+        let of = |interchange: &Interchange| {
+            interchange.of(batch.iter().map(|keystore| keystore.public_key.as_deref()))
+        };
+        Ok(pb::ImportKeysRequest {
+            request_id: request_id(),
+            chain: self.chain.to_owned(),
+            keystores: batch.iter().map(close).collect::<anyhow::Result<_>>()?,
+            interchange: self.interchange.map(of).unwrap_or_default(),
+            fresh: self.fresh,
+            fee_recipient: self.fee_recipient.to_owned(),
+            gas_limit: self.gas_limit,
+        })
+    }
+
+    /// What becomes of the keys that nothing is known of.
+    pub(super) fn warn(&self) {
+        let Some(interchange) = self.interchange else {
+            if !self.fresh {
+                eprintln!(
+                    "Neither --protection nor --fresh is given: new keys will be QUARANTINED and \
+                     sign nothing."
+                );
+            }
+            return;
+        };
+        for keystore in self.keystores {
+            let unknown = |key: &String| !interchange.names(key);
+            if keystore.public_key.as_ref().is_some_and(unknown) {
+                eprintln!("{}: the interchange does not name its key", keystore.name());
+            }
+        }
+    }
+
+    /// A keystore a line, with what became of it.
+    pub(super) fn outcomes(&self, answer: &pb::ImportKeysResponse) -> Table {
+        let rows = answer.keys.iter().map(|key| {
+            let file = usize::try_from(key.index)
+                .ok()
+                .and_then(|index| self.keystores.get(index))
+                .map(Keystore::name);
+            [
+                key.index.to_string(),
+                file.unwrap_or_default(),
+                key.public_key.clone(),
+                word(key.outcome().as_str_name(), "OUTCOME_"),
+                key.problem.clone(),
+            ]
+        });
+        table(
+            ["index", "file", "public key", "outcome", "problem"],
+            rows.collect(),
+        )
+    }
+}
+
+/// Fails when a keystore was refused.
+pub(super) fn all_taken(answer: &pb::ImportKeysResponse) -> anyhow::Result<()> {
+    let taken =
+        |key: &&pb::ImportedKey| matches!(key.outcome(), Outcome::Imported | Outcome::Duplicate);
+    let refused = answer.keys.len() - answer.keys.iter().filter(taken).count();
+    ensure!(
+        refused == 0,
+        "{refused} of {} keystores were refused; put right what the table says and run it again: \
+         no key is taken twice",
+        answer.keys.len()
+    );
+    Ok(())
+}
+
+/// Says what was passed over.
+pub(super) fn show_others(found: &Found) {
+    for other in &found.others {
+        eprintln!("Passed over {other}");
+    }
+}
+
+/// The keystores that would be sent.
+pub(super) fn keystores(found: &Found) -> Table {
+    let rows = found.keystores.iter().map(|keystore| {
+        let key = keystore.public_key.as_deref();
+        [
+            keystore.name(),
+            key.unwrap_or("known once it is opened").to_owned(),
+        ]
+    });
+    table(["file", "public key"], rows.collect())
+}
+
+/// The file for the deposits of new keys: made before the keys are, because
+/// without it they are of no use.
+pub(super) struct DepositFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl DepositFile {
+    /// A new file; by its default name in the current folder.
+    pub(super) fn create(path: Option<&Path>, chain: &str) -> anyhow::Result<Self> {
+        let path = path.map_or_else(
+            || {
+                let now = berth_core::now().format("%Y%m%dT%H%M%SZ");
+                PathBuf::from(format!("deposit_data-{chain}-{now}.json"))
+            },
+            Path::to_owned,
+        );
+        let file = new_file(&path)?;
+        Ok(Self { path, file })
+    }
+
+    /// Writes it, or removes it where there is nothing to write.
+    pub(super) fn finish(
+        mut self,
+        answer: Result<pb::GenerateKeysResponse, tonic::Status>,
+    ) -> anyhow::Result<pb::GenerateKeysResponse> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(status) => {
+                std::fs::remove_file(&self.path).ok();
+                return Err(status.into());
+            }
+        };
+        let written = self.file.write_all(answer.deposit_data.as_bytes());
+        if let Err(error) = written.and_then(|()| self.file.sync_all()) {
+            eprintln!("{}", answer.deposit_data);
+            bail!(
+                "the keys are made, and {} cannot be written ({error}): keep the text above",
+                self.path.display()
+            );
+        }
+        eprintln!(
+            "The deposit data is in {}: give it to the launchpad to stake.",
+            self.path.display()
+        );
+        Ok(answer)
+    }
+}
+
+/// A file that was not there before.
+pub(super) fn new_file(path: &Path) -> anyhow::Result<File> {
+    File::create_new(path).with_context(|| {
+        let hint = if path.exists() {
+            "; choose another name"
+        } else {
+            ""
+        };
+        format!("cannot make {}{hint}", path.display())
+    })
+}
