@@ -41,6 +41,92 @@ fn the_exit_code_tells_scripts_what_to_do() {
 }
 
 #[test]
+fn a_validator_is_not_launched_without_a_fee_recipient_and_keys() {
+    const FEES: &str = "0x52908400098527886E0F7030069857D2E4169EE7";
+    let wish = "node launch --chain c --name v --max-price 1.00";
+    let key = "ab".repeat(48);
+    for (more, says) in [
+        ("--role validator --generate 1", "--fee-recipient"),
+        (
+            "--role validator --fee-recipient 0x52908400098527886E0F7030069857D2E4169EE8",
+            "mistyped",
+        ),
+        (
+            &format!("--role validator --fee-recipient {FEES} --generate 1"),
+            "--withdrawal-address",
+        ),
+        (
+            &format!("--role validator --fee-recipient {FEES} --keys keys"),
+            "--password-file",
+        ),
+        (
+            &format!("--role validator --fee-recipient {FEES}"),
+            "a validator needs keys",
+        ),
+        (
+            &format!("--role validator --fee-recipient {FEES} --validator {key} --fresh"),
+            "go with --keys",
+        ),
+        (
+            &format!("--role full --fee-recipient {FEES}"),
+            "are for --role validator",
+        ),
+    ] {
+        let words: Vec<_> = wish.split(' ').chain(more.split(' ')).collect();
+        let nowhere = [
+            ("BERTH_ENDPOINT", "https://127.0.0.1:1"),
+            ("BERTH_TOKEN", "t"),
+        ];
+        let ended = berth(&words, &nowhere);
+        assert_eq!(ended.status.code(), Some(2), "{more}: {ended:?}");
+        assert!(text(&ended.stderr).contains(says), "{more}: {ended:?}");
+    }
+}
+
+#[test]
+fn keystores_are_looked_at_without_a_control_plane() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let key = "ab".repeat(48);
+    file(
+        "a.json",
+        &format!(r#"{{"crypto": {{}}, "pubkey": "{key}"}}"#),
+    );
+    file("deposit_data-1.json", "[]");
+    let folder = dir.path().to_str().unwrap();
+    let password = dir.path().join("password");
+    let password = password.to_str().unwrap();
+    let words = [
+        "key",
+        "import",
+        folder,
+        "--password-file",
+        password,
+        "--chain",
+        "c",
+        "--dry-run",
+    ];
+    let ended = berth(&words, &[]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(
+        text(&ended.stderr).contains("cannot read the password"),
+        "{ended:?}"
+    );
+
+    file("password", "sesame");
+    let ended = berth(&words, &[]);
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(
+        text(&ended.stdout).contains(&format!("0x{key}")),
+        "{ended:?}"
+    );
+    for says in ["Passed over", "deposit_data-1.json", "QUARANTINED"] {
+        assert!(text(&ended.stderr).contains(says), "{says}: {ended:?}");
+    }
+    assert!(!format!("{ended:?}").contains("sesame"));
+}
+
+#[test]
 fn help_never_shows_the_token() {
     let secret = [("BERTH_TOKEN", "berth_admin_sesame")];
     for words in [&["--help"][..], &["node", "launch", "--help"]] {

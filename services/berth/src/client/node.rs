@@ -1,15 +1,15 @@
 //! `berth node`: launching nodes and looking after them.
 
 use super::context::{Authed, ContextArgs};
-use super::output::{OutputArgs, duration, fields, price, table, time, word};
+use super::launch::{self, Launch};
+use super::output::{OutputArgs, fields, table, time, word};
 use super::watch::Watch;
 use super::{progress, request_id};
 use anyhow::Context as _;
-use berth_proto::api::v1::Money;
 use berth_proto::provisioning::v1::node_status::State;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
 use berth_proto::provisioning::v1::{self as pb, Node};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use comfy_table::Table;
 use std::time::Duration;
 
@@ -34,82 +34,6 @@ pub(crate) enum Command {
     Retry(Change),
     /// Remove a node and its data, and end the lease that was made for it
     Retire(Retire),
-}
-
-/// What a node does for its chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Role {
-    Validator,
-    Full,
-    Archive,
-    Sentry,
-    Bridge,
-    Prover,
-    Light,
-}
-
-impl From<Role> for pb::Role {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Validator => Self::Validator,
-            Role::Full => Self::Full,
-            Role::Archive => Self::Archive,
-            Role::Sentry => Self::Sentry,
-            Role::Bridge => Self::Bridge,
-            Role::Prover => Self::Prover,
-            Role::Light => Self::Light,
-        }
-    }
-}
-
-/// Arguments of `launch`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  berth node launch --chain cosmos-devnet --role full --name n1 --max-price 1.00 --wait
-  berth node launch --chain cosmoshub --role full --name hub --lease lease-0198… \\
-      --set moniker=hub --dry-run")]
-pub(crate) struct Launch {
-    /// The chain
-    #[arg(long)]
-    chain: String,
-    /// What the node does for it
-    #[arg(long, value_enum)]
-    role: Role,
-    /// Name for the node
-    #[arg(long)]
-    name: String,
-    /// Run on the machine of this lease
-    #[arg(long, group = "source", required = true)]
-    lease: Option<String>,
-    /// Or lease this offer
-    #[arg(long, group = "source")]
-    offer: Option<String>,
-    /// Or lease the cheapest machine that fits, at most at this price an hour
-    #[arg(long, group = "source", value_parser = price)]
-    max_price: Option<Money>,
-    /// Term of the lease that is made
-    #[arg(long, value_parser = duration)]
-    term: Option<prost_types::Duration>,
-    /// A setting of the chain, as KEY=VALUE; may be repeated
-    #[arg(long = "set", value_parser = setting, value_name = "KEY=VALUE")]
-    settings: Vec<(String, String)>,
-    /// Wait until it runs
-    #[arg(long)]
-    wait: bool,
-    /// How long to wait
-    #[arg(long, default_value = "15m", value_parser = humantime::parse_duration)]
-    timeout: Duration,
-    /// Check everything, and launch nothing
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-fn setting(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| "expected KEY=VALUE".to_owned())
 }
 
 /// Arguments of `list`.
@@ -153,15 +77,15 @@ pub(crate) struct Logs {
 #[derive(Debug, Args)]
 pub(crate) struct Change {
     /// Name or id
-    node: String,
+    pub(super) node: String,
     /// Wait until it is done
     #[arg(long)]
-    wait: bool,
+    pub(super) wait: bool,
     /// How long to wait
     #[arg(long, default_value = "15m", value_parser = humantime::parse_duration)]
-    timeout: Duration,
+    pub(super) timeout: Duration,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Arguments of `retire`.
@@ -174,12 +98,13 @@ pub(crate) struct Retire {
     dry_run: bool,
 }
 
-type Client = ProvisioningServiceClient<Authed>;
+pub(super) type Client = ProvisioningServiceClient<Authed>;
 
 pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Result<()> {
-    let mut client = ProvisioningServiceClient::new(context.load()?.channel()?);
+    let channel = context.load()?.channel()?;
+    let mut client = ProvisioningServiceClient::new(channel.clone());
     match command {
-        Command::Launch(launch) => self::launch(&mut client, *launch).await,
+        Command::Launch(launch) => launch::run(channel, *launch).await,
         Command::List(arguments) => list(&mut client, arguments).await,
         Command::Show(one) => {
             let node = get(&mut client, &one.node).await?;
@@ -236,37 +161,6 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
     }
 }
 
-async fn launch(client: &mut Client, launch: Launch) -> anyhow::Result<()> {
-    let request = pb::LaunchNodeRequest {
-        request_id: request_id(),
-        name: launch.name,
-        spec: Some(pb::NodeSpec {
-            chain: launch.chain,
-            role: pb::Role::from(launch.role).into(),
-            source: Some(pb::Source {
-                lease_id: launch.lease.unwrap_or_default(),
-                offer_id: launch.offer.unwrap_or_default(),
-                max_price_per_hour: launch.max_price,
-                term: launch.term,
-            }),
-            settings: launch.settings.into_iter().collect(),
-            validators: Vec::new(),
-        }),
-        validate_only: launch.dry_run,
-    };
-    let node = client.launch_node(request).await?.into_inner().node;
-    if launch.dry_run {
-        eprintln!("Would launch this node:");
-    }
-    let change = Change {
-        node: String::new(),
-        wait: launch.wait && !launch.dry_run,
-        timeout: launch.timeout,
-        output: launch.output,
-    };
-    finish(client, change, node, &[State::Running], 0).await
-}
-
 /// The newest event of a node that is about to change: what is waited for comes
 /// after it. The answer to the change may already be ahead of the first steps.
 async fn newest(client: &mut Client, change: &Change) -> anyhow::Result<i64> {
@@ -281,7 +175,7 @@ async fn newest(client: &mut Client, change: &Change) -> anyhow::Result<i64> {
 
 /// Waits when that was asked for, showing the events after a sequence, then
 /// prints the node.
-async fn finish(
+pub(super) async fn finish(
     client: &mut Client,
     change: Change,
     node: Option<Node>,
@@ -358,6 +252,7 @@ async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
                 word(spec.role().as_str_name(), "ROLE_"),
                 word(status.state().as_str_name(), "STATE_"),
                 word(status.health().as_str_name(), "HEALTH_"),
+                validators(&spec),
                 placement.machine_id,
                 if status.status_reason.is_empty() {
                     status.health_reason
@@ -368,14 +263,30 @@ async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
         });
         table(
             [
-                "name", "chain", "role", "state", "health", "machine", "reason",
+                "name",
+                "chain",
+                "role",
+                "state",
+                "health",
+                "validators",
+                "machine",
+                "reason",
             ],
             rows.collect(),
         )
     })
 }
 
-fn print(output: OutputArgs, node: Option<Node>) -> anyhow::Result<()> {
+/// How many validators sign on a node; a dash where none can.
+fn validators(spec: &pb::NodeSpec) -> String {
+    match spec.validators.len() {
+        0 => "-".to_owned(),
+        count => count.to_string(),
+    }
+}
+
+/// Prints one node.
+pub(super) fn print(output: OutputArgs, node: Option<Node>) -> anyhow::Result<()> {
     output.print(&pb::GetNodeResponse { node }, |answer| {
         answer.node.as_ref().map_or_else(Table::new, describe)
     })
@@ -400,6 +311,7 @@ fn describe(node: &Node) -> Table {
         ("chain", spec.chain.clone()),
         ("role", word(spec.role().as_str_name(), "ROLE_")),
         ("settings", settings.collect::<Vec<_>>().join("\n")),
+        ("validators", spec.validators.join("\n")),
         ("state", word(status.state().as_str_name(), "STATE_")),
         ("reason", status.status_reason.clone()),
         ("health", word(status.health().as_str_name(), "HEALTH_")),
