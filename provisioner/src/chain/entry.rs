@@ -56,6 +56,9 @@ pub struct ChainEntry {
     /// What a healthy node looks like.
     #[serde(default)]
     pub health: Health,
+    /// How it is told whether a validator earns.
+    #[serde(default)]
+    pub duty: Option<Duty>,
     /// What the owner of a node may choose.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
@@ -370,6 +373,39 @@ impl Default for Health {
             min_disk_free_percent: 0,
             silence_s: 60,
         }
+    }
+}
+
+/// How it is told whether a validator earns: names of metrics that probes feed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Duty {
+    /// Counts duties done.
+    pub done: String,
+    /// Counts duties missed.
+    pub missed: String,
+    /// Above zero while a validator of the node is active.
+    pub in_set: String,
+    /// Counts what the signer refused.
+    pub refused: Option<String>,
+    /// 1 while the node follows the chain and cannot do its duty.
+    pub unready: Option<String>,
+    /// How far to look back, in seconds.
+    pub window_s: u32,
+}
+
+impl Duty {
+    /// The metrics, by field.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<(&'static str, &str)> {
+        let mut all = vec![
+            ("done", self.done.as_str()),
+            ("missed", &self.missed),
+            ("in_set", &self.in_set),
+        ];
+        all.extend(self.refused.as_deref().map(|name| ("refused", name)));
+        all.extend(self.unready.as_deref().map(|name| ("unready", name)));
+        all
     }
 }
 

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use edit::{BootstrapChange, EditError, pin, with_bootstrap};
 pub use entry::{
-    Bootstrap, ChainEntry, Component, Custody, FileEntry, Genesis, Health, Image, PortEntry,
+    Bootstrap, ChainEntry, Component, Custody, Duty, FileEntry, Genesis, Health, Image, PortEntry,
     Purpose, Requirements, Role, SecretEntry, Setting, SettingKind, Source, UnknownRole,
 };
 pub use error::{Invalid, Problem};

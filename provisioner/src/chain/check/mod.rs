@@ -36,6 +36,7 @@ pub(super) fn check(entry: &ChainEntry) -> Report {
     secrets(entry, &mut report);
     observed::probes(entry, &mut report);
     observed::health(entry, &mut report);
+    observed::duty(entry, &mut report);
     settings(entry, &mut report);
     report
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::MAX_LIST;
 use super::words::is_identifier;
-use crate::chain::entry::ChainEntry;
+use crate::chain::entry::{ChainEntry, Role};
 use crate::chain::error::{Path, Report};
 use crate::chain::probe::{Probe, Read, Reading};
 
@@ -216,4 +216,94 @@ pub(super) fn health(entry: &ChainEntry, report: &mut Report) {
         "out of range",
         "from 15 to 3600 seconds",
     );
+}
+
+/// Each metric of a duty is fed by a probe of the validator, as one number.
+pub(super) fn duty(entry: &ChainEntry, report: &mut Report) {
+    let Some(duty) = &entry.duty else { return };
+    let path = Path::field("duty");
+    let probes = entry.probes_of(Role::Validator);
+    for (field, metric) in duty.metrics() {
+        report.ensure(
+            probes.iter().any(|probe| feeds(probe, metric)),
+            &path.key(field),
+            "no probe of the role `validator` feeds that metric without labels",
+            "name a metric of `values`, `map` or `allow` of a probe without `labels`",
+        );
+    }
+    report.ensure(
+        (60..=6 * 3600).contains(&duty.window_s),
+        &path.key("window_s"),
+        "out of range",
+        "from 60 seconds to six hours",
+    );
+}
+
+fn feeds(probe: &Probe, metric: &str) -> bool {
+    probe.values().iter().any(|value| value.metric == metric)
+        || match probe {
+            Probe::Prometheus {
+                allow, labels, map, ..
+            } => {
+                map.values().any(|name| name == metric)
+                    || (labels.is_empty() && allow.iter().any(|name| name == metric))
+            }
+            Probe::HttpJson { .. }
+            | Probe::JsonRpc { .. }
+            | Probe::Disk { .. }
+            | Probe::Gpu { .. } => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::chain::tests::ENTRY;
+    use crate::chain::{ChainEntry, Invalid};
+
+    /// A validator that tells its duty, with a part of it replaced.
+    fn entry(from: &str, to: &str) -> Result<ChainEntry, Invalid> {
+        const SIGNS: &str = r#"
+[requirements.validator]
+
+[[probes]]
+kind = "prometheus"
+name = "duty"
+url = "http://node:26657/metrics"
+allow = ["hits", "misses", "errors"]
+map = { duties = "example.active" }
+
+[duty]
+done = "hits"
+missed = "misses"
+in_set = "example.active"
+refused = "errors"
+unready = "berth.node.height"
+window_s = 60
+"#;
+        assert!(SIGNS.contains(from), "{from}");
+        let text = format!("{ENTRY}{}", SIGNS.replacen(from, to, 1));
+        ChainEntry::parse(&text.replace("[\"full\"]", "[\"full\", \"validator\"]"))
+    }
+
+    #[test]
+    fn a_duty_names_metrics_that_probes_feed() {
+        let duty = entry("", "").unwrap().duty.unwrap();
+        assert_eq!((duty.done.as_str(), duty.window_s), ("hits", 60));
+        assert_eq!(duty.metrics().len(), 5);
+        for (from, to, field) in [
+            ("done = \"hits\"", "done = \"hit\"", "duty.done"),
+            (
+                "example.active\"\nrefused",
+                "duties\"\nrefused",
+                "duty.in_set",
+            ),
+            ("\"berth.node.height\"", "\"berth.node.up\"", "duty.unready"),
+            ("window_s = 60", "window_s = 59", "duty.window_s"),
+            ("window_s = 60", "window_s = 21601", "duty.window_s"),
+            ("map =", "labels = [\"index\"]\nmap =", "duty.done"),
+        ] {
+            let Invalid(problems) = entry(from, to).unwrap_err();
+            assert_eq!(problems[0].field, field, "{to}: {}", problems[0]);
+        }
+    }
 }
