@@ -1,16 +1,23 @@
 //! Between messages and domain types. Nothing else in this service sees both.
 
 use super::pb;
-use crate::domain::{Check, Expectation, Health, Outcome, State};
+use crate::domain::{Check, Duty, DutyState, Expectation, Health, Outcome, Signs, State};
 use crate::store::samples::HistoryRow;
 use crate::store::targets::Target;
 use berth_core::{Fence, Result, Violations};
 use berth_runtime::wire;
+use chrono::TimeDelta;
+use std::ops::RangeInclusive;
 
 /// Longest silence that may be asked for, in seconds.
 const MAX_SPAN_S: i64 = 24 * 3600;
 /// Silence that is borne unless the chain's entry says otherwise, in seconds.
 const SILENCE_S: i64 = 60;
+/// Shortest and longest time that duty is judged by, in seconds; history is not
+/// kept for longer.
+const WINDOW_S: RangeInclusive<i64> = 60..=6 * 3600;
+/// Longest name of a series, in bytes.
+const MAX_NAME: usize = 128;
 /// Most blocks behind that may be accepted.
 const MAX_DISTANCE: i64 = 1_000_000_000;
 
@@ -26,6 +33,10 @@ pub(super) fn target(request: &pb::PutTargetRequest) -> Result<Target> {
     }
     let given = request.expectation.unwrap_or_default();
     let expectation = expectation(&given, &mut violations);
+    let duty = match &request.duty {
+        None => Some(None),
+        Some(given) => signs(given, &mut violations).map(Some),
+    };
     let target = (|| {
         Some(Target {
             node_id: node_id?,
@@ -34,9 +45,42 @@ pub(super) fn target(request: &pb::PutTargetRequest) -> Result<Target> {
             fence: Fence::from(request.fence),
             running: request.running,
             expectation: expectation?,
+            duty: duty?,
         })
     })();
     violations.finish(target)
+}
+
+fn signs(given: &pb::DutySigns, violations: &mut Violations) -> Option<Signs> {
+    let mut name = |field: &str, name: &str, wanted: bool| {
+        let good = name.len() <= MAX_NAME && !(wanted && name.is_empty());
+        violations.check(
+            format!("duty.{field}"),
+            good.then(|| name.to_owned())
+                .ok_or_else(|| format!("must be the name of a series, at most {MAX_NAME} bytes")),
+        )
+    };
+    let done = name("done", &given.done, true);
+    let missed = name("missed", &given.missed, true);
+    let in_set = name("in_set", &given.in_set, true);
+    let refused = name("refused", &given.refused, false);
+    let unready = name("unready", &given.unready, false);
+    let window_s = given.window.map_or(0, |window| window.seconds);
+    let window_s = violations.check(
+        "duty.window",
+        Some(window_s)
+            .filter(|window| WINDOW_S.contains(window))
+            .ok_or("must be from a minute to six hours"),
+    );
+    let named = |name: String| Some(name).filter(|name| !name.is_empty());
+    Some(Signs {
+        done: done?,
+        missed: missed?,
+        in_set: in_set?,
+        refused: named(refused?),
+        unready: named(unready?),
+        window_s: window_s?,
+    })
 }
 
 fn expectation(given: &pb::Expectation, violations: &mut Violations) -> Option<Expectation> {
@@ -76,7 +120,7 @@ fn expectation(given: &pb::Expectation, violations: &mut Violations) -> Option<E
     })
 }
 
-pub(super) fn health(target: &Target, health: Health) -> pb::Health {
+pub(super) fn health(target: &Target, health: Health, duty: Option<Duty>) -> pb::Health {
     let signed =
         |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
     pb::Health {
@@ -90,6 +134,28 @@ pub(super) fn health(target: &Target, health: Health) -> pb::Health {
         peers: signed(health.peers),
         sync_percent: health.sync_percent.map_or(-1, i32::from),
         checks: health.checks.into_iter().map(pb::Check::from).collect(),
+        duty: target
+            .duty
+            .as_ref()
+            .zip(duty)
+            .map(|(signs, duty)| self::duty(signs, duty)),
+    }
+}
+
+fn duty(signs: &Signs, duty: Duty) -> pb::Duty {
+    let state = match duty.state {
+        DutyState::Unknown => pb::duty::State::Unknown,
+        DutyState::Syncing => pb::duty::State::Syncing,
+        DutyState::NotInSet => pb::duty::State::NotInSet,
+        DutyState::Earning => pb::duty::State::Earning,
+        DutyState::Delinquent => pb::duty::State::Delinquent,
+    };
+    pb::Duty {
+        state: state.into(),
+        reason: duty.reason.to_owned(),
+        done: duty.done,
+        missed: duty.missed,
+        window: Some(wire::duration(TimeDelta::seconds(signs.window_s))),
     }
 }
 

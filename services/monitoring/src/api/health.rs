@@ -1,7 +1,7 @@
 //! Health calls.
 
 use super::{Api, convert, pb};
-use crate::domain::assess;
+use crate::domain::{assess, duty};
 use crate::store::{samples, targets};
 use berth_core::{AccountId, Error, NodeId, Result};
 use berth_runtime::{auth, notices, pg, status, wire};
@@ -90,5 +90,12 @@ async fn read(api: &Api, account: AccountId, node: NodeId) -> Result<pb::Health>
         target.running,
         berth_core::now(),
     );
-    Ok(convert::health(&target, health))
+    let duty = match &target.duty {
+        None => None,
+        Some(signs) => {
+            let window = samples::counts(&mut conn, node, target.fence, signs).await?;
+            Some(duty(signs, &health, &readings, &window, target.running))
+        }
+    };
+    Ok(convert::health(&target, health, duty))
 }

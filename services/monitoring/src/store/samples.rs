@@ -1,7 +1,7 @@
 //! Queries on `series` and `sample`.
 
 use super::targets::announce;
-use crate::domain::{Reading, Readings};
+use crate::domain::{Count, Reading, Readings, Signs};
 use crate::otlp::Point;
 use berth_core::{Fence, NodeId, Result};
 use berth_runtime::pg;
@@ -58,8 +58,8 @@ pub async fn insert(
                  fence = excluded.fence, unit = excluded.unit
              returning s.id, s.name, s.labels),
          history as (
-             insert into sample (series_id, time, value)
-             select kept.id, given.time, given.value
+             insert into sample (series_id, time, value, fence)
+             select kept.id, given.time, given.value, $2
              from given join kept using (name, labels)
              on conflict do nothing)
          select name, labels from newest
@@ -97,6 +97,35 @@ pub async fn newest(conn: &mut PgConnection, node: NodeId, fence: Fence) -> Resu
     .await
     .map_err(pg::error)?;
     Ok(Readings(readings))
+}
+
+/// The samples of the counters of a duty that the current placement sent within
+/// the window, which ends with the newest sample of the node: oldest first.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn counts(
+    conn: &mut PgConnection,
+    node: NodeId,
+    fence: Fence,
+    signs: &Signs,
+) -> Result<Vec<Count>> {
+    sqlx::query_as(
+        "select s.name, h.time, h.value
+         from series s join sample h on h.series_id = s.id and h.fence = $2
+         where s.node_id = $1 and s.labels = '' and s.name = any($3)
+           and h.time >= (select max(last_time) from series where node_id = $1 and fence = $2)
+                         - make_interval(secs => $4)
+         order by s.name, h.time",
+    )
+    .bind(node)
+    .bind(fence)
+    .bind(signs.counters().collect::<Vec<_>>())
+    .bind(TimeDelta::seconds(signs.window_s).as_seconds_f64())
+    .fetch_all(conn)
+    .await
+    .map_err(pg::error)
 }
 
 /// One sample of a series, with what the series is called.

@@ -1,10 +1,11 @@
 //! Queries on `target`.
 
 use super::CHANNEL;
-use crate::domain::Expectation;
+use crate::domain::{Expectation, Signs};
 use berth_core::{AccountId, Error, Fence, NodeId, PlacementId, Resource, Result};
 use berth_runtime::pg;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 /// Which placement speaks for a node, and what is expected of it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -22,6 +23,9 @@ pub struct Target {
     /// What a healthy node looks like.
     #[sqlx(flatten)]
     pub expectation: Expectation,
+    /// How its duty is told, where it is.
+    #[sqlx(json(nullable))]
+    pub duty: Option<Signs>,
 }
 
 /// Stores a target unless a higher fence is known.
@@ -33,14 +37,16 @@ pub struct Target {
 pub async fn put(conn: &mut PgConnection, target: &Target) -> Result<()> {
     let stored = sqlx::query(
         "insert into target (node_id, account_id, placement_id, fence, running, min_peers,
-             max_distance, max_block_age_s, min_disk_free_percent, silence_s, gpu_count)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             max_distance, max_block_age_s, min_disk_free_percent, silence_s, gpu_count,
+             duty)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (node_id) do update
          set placement_id = excluded.placement_id, fence = excluded.fence,
              running = excluded.running, min_peers = excluded.min_peers,
              max_distance = excluded.max_distance, max_block_age_s = excluded.max_block_age_s,
              min_disk_free_percent = excluded.min_disk_free_percent,
-             silence_s = excluded.silence_s, gpu_count = excluded.gpu_count, put_time = now()
+             silence_s = excluded.silence_s, gpu_count = excluded.gpu_count,
+             duty = excluded.duty, put_time = now()
          where target.fence <= excluded.fence and target.account_id = excluded.account_id",
     )
     .bind(target.node_id)
@@ -54,6 +60,7 @@ pub async fn put(conn: &mut PgConnection, target: &Target) -> Result<()> {
     .bind(target.expectation.min_disk_free_percent)
     .bind(target.expectation.silence_s)
     .bind(target.expectation.gpu_count)
+    .bind(target.duty.as_ref().map(Json))
     .execute(&mut *conn)
     .await
     .map_err(pg::error)?
@@ -102,7 +109,7 @@ pub async fn get(conn: &mut PgConnection, account: AccountId, node: NodeId) -> R
 pub async fn find(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target>> {
     sqlx::query_as(
         "select node_id, account_id, placement_id, fence, running, min_peers, max_distance,
-                max_block_age_s, min_disk_free_percent, silence_s, gpu_count
+                max_block_age_s, min_disk_free_percent, silence_s, gpu_count, duty
          from target where node_id = $1",
     )
     .bind(node)
@@ -119,7 +126,7 @@ pub async fn find(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target
 pub async fn lock(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target>> {
     sqlx::query_as(
         "select node_id, account_id, placement_id, fence, running, min_peers, max_distance,
-                max_block_age_s, min_disk_free_percent, silence_s, gpu_count
+                max_block_age_s, min_disk_free_percent, silence_s, gpu_count, duty
          from target where node_id = $1 for no key update",
     )
     .bind(node)

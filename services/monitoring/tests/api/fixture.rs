@@ -79,6 +79,7 @@ impl Node {
                 ..Default::default()
             }),
             running: true,
+            duty: None,
         }
     }
 

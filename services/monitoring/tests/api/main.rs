@@ -5,6 +5,7 @@
 mod agent;
 #[path = "../../../runtime/tests/support/authority.rs"]
 mod authority;
+mod duty;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
 mod fixture;

@@ -3,7 +3,7 @@
 use super::pb;
 use crate::catalogue;
 use crate::domain::{
-    Chain, Component, Health, Node, NodeEvent, Placement, PlacementState, Role, Source, State,
+    Chain, Component, Duty, Health, Node, NodeEvent, Placement, PlacementState, Role, Source, State,
 };
 use berth_core::{Error, Result, Violations};
 use berth_provisioner::chain::{self, ChainEntry};
@@ -175,6 +175,8 @@ pub(super) fn node(node: &Node, placement: Option<&Placement>) -> pb::Node {
             status_reason: node.status_reason.clone(),
             health: pb::node_status::Health::from(node.health).into(),
             health_reason: node.health_reason.clone(),
+            duty: pb::node_status::Duty::from(node.duty).into(),
+            duty_reason: node.duty_reason.clone(),
             placement: placement.map(pb::Placement::from),
             components: node.components.iter().map(pb::Component::from).collect(),
             lease_id: node.lease_id.map(|id| id.to_string()).unwrap_or_default(),
@@ -229,6 +231,22 @@ impl From<Health> for pb::node_status::Health {
             Health::Syncing => Self::Syncing,
             Health::Degraded => Self::Degraded,
             Health::Down => Self::Down,
+        }
+    }
+}
+
+impl From<Duty> for pb::node_status::Duty {
+    fn from(duty: Duty) -> Self {
+        match duty {
+            Duty::Unknown => Self::Unknown,
+            Duty::Syncing => Self::Syncing,
+            Duty::NotInSet => Self::NotInSet,
+            Duty::Earning => Self::Earning,
+            Duty::Delinquent => Self::Delinquent,
+            Duty::Jailed => Self::Jailed,
+            Duty::Tombstoned => Self::Tombstoned,
+            Duty::Exiting => Self::Exiting,
+            Duty::Exited => Self::Exited,
         }
     }
 }

@@ -10,7 +10,7 @@ mod verdict;
 
 pub use chain::{Chain, ChainFiles};
 pub use life::{Event, State, Transition};
-pub use node::{Component, Health, NewNode, Node, NodeEvent, Role, Source, Step};
+pub use node::{Component, Duty, Health, NewNode, Node, NodeEvent, Role, Said, Source, Step};
 pub use placement::{Placement, PlacementEvent, PlacementState};
 pub use share::{Capacity, Share};
 pub use verdict::{Signals, Verdict, verdict};

@@ -42,6 +42,74 @@ pub enum Health {
     Down,
 }
 
+/// What the chain says of a validator: running is not earning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Duty {
+    /// Nothing tells, or its role has none.
+    Unknown,
+    /// Catching up with the chain.
+    Syncing,
+    /// None of its validators is active.
+    NotInSet,
+    /// Does its duty.
+    Earning,
+    /// Misses it.
+    Delinquent,
+    /// Shut out for a time by the chain.
+    Jailed,
+    /// Shut out for ever.
+    Tombstoned,
+    /// On its way out.
+    Exiting,
+    /// Out.
+    Exited,
+}
+
+impl Duty {
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Syncing => "syncing",
+            Self::NotInSet => "not in set",
+            Self::Earning => "earning",
+            Self::Delinquent => "delinquent",
+            Self::Jailed => "jailed",
+            Self::Tombstoned => "tombstoned",
+            Self::Exiting => "exiting",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+/// What monitoring says of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What its own signals say.
+    pub health: Health,
+    /// The same for people.
+    pub health_reason: String,
+    /// What the chain says.
+    pub duty: Duty,
+    /// The same for people.
+    pub duty_reason: String,
+}
+
+impl Said {
+    /// Of a node that sends no signals, and why.
+    #[must_use]
+    pub fn nothing(why: &str) -> Self {
+        Self {
+            health: Health::Unknown,
+            health_reason: why.to_owned(),
+            duty: Duty::Unknown,
+            duty_reason: String::new(),
+        }
+    }
+}
+
 /// Where the machine of a node comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -100,6 +168,10 @@ pub struct Node {
     pub health: Health,
     /// The same for people.
     pub health_reason: String,
+    /// What the chain says of it.
+    pub duty: Duty,
+    /// The same for people.
+    pub duty_reason: String,
     /// The containers, as they were last seen.
     #[sqlx(json)]
     pub components: Vec<Component>,
@@ -159,6 +231,8 @@ impl NewNode {
             status_reason: String::new(),
             health: Health::Unknown,
             health_reason: String::new(),
+            duty: Duty::Unknown,
+            duty_reason: String::new(),
             components: Vec::new(),
             lease_id: None,
             lease_asked: false,

@@ -3,7 +3,7 @@
 use super::halt::asked;
 use super::{Context, Halt, gates};
 use crate::catalogue;
-use crate::domain::{Event, Health, Node, Source, State};
+use crate::domain::{Event, Node, Said, Source, State};
 use crate::store;
 use berth_core::{AccountId, LeaseId, Result};
 use berth_proto::leasing::v1 as pb;
@@ -125,7 +125,7 @@ pub(super) fn never_began(lease: Option<&pb::Lease>) -> Option<String> {
 pub(super) async fn end(txn: &mut PgConnection, node: &Node, why: &str) -> Result<()> {
     store::placements::fence(txn, node.id).await?;
     let node = store::nodes::set_lease(txn, node, None).await?;
-    store::nodes::set_signals(txn, node.id, Health::Unknown, "", &[]).await?;
+    store::nodes::set_signals(txn, node.id, &Said::nothing(""), &[]).await?;
     match node.state {
         State::Retiring | State::Retired => Ok(()),
         State::Pending

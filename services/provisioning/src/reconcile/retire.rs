@@ -6,7 +6,7 @@
 use super::halt::asked;
 use super::job::Job;
 use super::{Halt, lease, signer, target};
-use crate::domain::{Event, Health, Placement, PlacementEvent, PlacementState, Step};
+use crate::domain::{Event, Placement, PlacementEvent, PlacementState, Said, Step};
 use crate::store;
 use berth_core::Result;
 use berth_proto::monitoring::v1::DeleteTargetRequest;
@@ -50,8 +50,8 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
         Err(status) => return Err(asked("monitoring")(status)),
     }
     give_lease_back(job).await?;
-    let gone = Health::Unknown;
-    job.commit(async |txn| store::nodes::set_signals(txn, job.node.id, gone, "", &[]).await)
+    let gone = Said::nothing("");
+    job.commit(async |txn| store::nodes::set_signals(txn, job.node.id, &gone, &[]).await)
         .await?;
     job.apply(Event::Vanish, "").await?;
     Ok(Outcome::Done)

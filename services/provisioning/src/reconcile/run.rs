@@ -8,7 +8,8 @@ use super::halt::asked;
 use super::job::{Here, Job};
 use super::{Halt, deploy, signer};
 use crate::domain::{
-    Component, Event, Health, PlacementEvent, Signals, State, Step, Verdict, verdict,
+    Component, Duty, Event, Health, PlacementEvent, Role, Said, Signals, State, Step, Verdict,
+    verdict,
 };
 use crate::store;
 use berth_core::Result;
@@ -101,17 +102,20 @@ async fn judge(
     note: String,
 ) -> Result<Outcome, Halt> {
     let said = said(job, here).await?;
-    let (health, health_reason) = health(&said);
+    let told = told(&said);
     let components = seen.as_ref().map(components);
     let known = components.as_deref().unwrap_or(&job.node.components);
     job.commit(async |txn| {
-        store::nodes::set_signals(txn, job.node.id, health, &health_reason, known).await
+        if told.duty != job.node.duty {
+            store::events::append(txn, &job.node, &duty_step(&told)).await?;
+        }
+        store::nodes::set_signals(txn, job.node.id, &told, known).await
     })
     .await?;
     let signals = Signals {
         components: components.as_deref().map_err(|why| why.as_str()),
-        health,
-        health_reason: &health_reason,
+        health: told.health,
+        health_reason: &told.health_reason,
     };
     let watch = job.context.options.watch;
     match verdict(&signals) {
@@ -192,7 +196,17 @@ async fn said(job: &Job<'_>, here: &Here) -> Result<pb::Health, Halt> {
     }
 }
 
-fn health(said: &pb::Health) -> (Health, String) {
+/// A change of duty, for those who watch the node.
+fn duty_step(told: &Said) -> Step {
+    let words = told.duty.words();
+    if told.duty_reason.is_empty() {
+        Step::new("duty", words)
+    } else {
+        Step::new("duty", format!("{words}: {}", told.duty_reason))
+    }
+}
+
+fn told(said: &pb::Health) -> Said {
     let health = match said.state() {
         pb::health::State::Healthy => Health::Healthy,
         pb::health::State::Syncing => Health::Syncing,
@@ -200,12 +214,38 @@ fn health(said: &pb::Health) -> (Health, String) {
         pb::health::State::Down => Health::Down,
         pb::health::State::Unknown | pb::health::State::Unspecified => Health::Unknown,
     };
-    (health, said.reasons.join("; "))
+    let (duty, duty_reason) = said.duty.as_ref().map_or_else(
+        || (Duty::Unknown, String::new()),
+        |said| (duty(said.state()), said.reason.clone()),
+    );
+    Said {
+        health,
+        health_reason: said.reasons.join("; "),
+        duty,
+        duty_reason,
+    }
+}
+
+fn duty(state: pb::duty::State) -> Duty {
+    use pb::duty::State as Told;
+    match state {
+        Told::Unknown | Told::Unspecified => Duty::Unknown,
+        Told::Syncing => Duty::Syncing,
+        Told::NotInSet => Duty::NotInSet,
+        Told::Earning => Duty::Earning,
+        Told::Delinquent => Duty::Delinquent,
+        Told::Jailed => Duty::Jailed,
+        Told::Tombstoned => Duty::Tombstoned,
+        Told::Exiting => Duty::Exiting,
+        Told::Exited => Duty::Exited,
+    }
 }
 
 /// Tells monitoring which placement speaks for the node, and what to expect.
 pub(super) async fn expect(job: &Job<'_>, here: &Here, running: bool) -> Result<(), Halt> {
-    let wanted = job.entry().await?.health;
+    let entry = job.entry().await?;
+    let wanted = entry.health;
+    let signs = entry.duty.filter(|_| job.node.role == Role::Validator);
     let seconds =
         |seconds: u32| (seconds > 0).then(|| wire::duration(TimeDelta::seconds(seconds.into())));
     let request = clients::request(pb::PutTargetRequest {
@@ -222,6 +262,14 @@ pub(super) async fn expect(job: &Job<'_>, here: &Here, running: bool) -> Result<
             gpu_count: here.placement.share.gpus.unsigned_abs(),
         }),
         running,
+        duty: signs.map(|signs| pb::DutySigns {
+            done: signs.done,
+            missed: signs.missed,
+            in_set: signs.in_set,
+            refused: signs.refused.unwrap_or_default(),
+            unready: signs.unready.unwrap_or_default(),
+            window: seconds(signs.window_s),
+        }),
     });
     let told = job.context.others.targets.clone().put_target(request).await;
     told.map(drop).map_err(asked("monitoring"))

@@ -3,7 +3,7 @@
 use super::job::{Here, Job};
 use super::run::{components, expect};
 use super::{Action, Halt, deploy, signer};
-use crate::domain::{Component, Event, Health, Step};
+use crate::domain::{Component, Event, Said, Step};
 use crate::store;
 use berth_core::Result;
 use berth_provisioner::docker::ContainerState;
@@ -25,7 +25,7 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
     signer::withdraw(job).await?;
     let seen = stopped?;
     job.commit(async |txn| {
-        store::nodes::set_signals(txn, job.node.id, Health::Unknown, "stopped", &seen).await?;
+        store::nodes::set_signals(txn, job.node.id, &Said::nothing("stopped"), &seen).await?;
         store::nodes::apply(txn, &job.node, Event::Halt, "").await
     })
     .await?;

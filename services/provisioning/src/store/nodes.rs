@@ -1,7 +1,7 @@
 //! Queries on `node`.
 
 use super::events;
-use crate::domain::{Component, Event, Health, Node, Source, State, Step, Transition};
+use crate::domain::{Component, Event, Node, Said, Source, State, Step, Transition};
 use berth_core::{AccountId, Error, LeaseId, Money, Name, NodeId, Resource, Result};
 use berth_runtime::page::Page;
 use berth_runtime::pg;
@@ -327,20 +327,22 @@ pub async fn set_reason(conn: &mut PgConnection, id: NodeId, reason: &str) -> Re
 pub async fn set_signals(
     conn: &mut PgConnection,
     id: NodeId,
-    health: Health,
-    health_reason: &str,
+    said: &Said,
     components: &[Component],
 ) -> Result<()> {
     let news = sqlx::query(
-        "update node set health = $2, health_reason = left($3, $5), components = $4
-         where id = $1 and (health, health_reason, components)
-             is distinct from ($2, left($3, $5), $4)",
+        "update node set health = $2, health_reason = left($3, $5), components = $4,
+             duty = $6, duty_reason = left($7, $5)
+         where id = $1 and (health, health_reason, components, duty, duty_reason)
+             is distinct from ($2, left($3, $5), $4, $6, left($7, $5))",
     )
     .bind(id)
-    .bind(health)
-    .bind(health_reason)
+    .bind(said.health)
+    .bind(&said.health_reason)
     .bind(Json(components))
     .bind(MAX_REASON)
+    .bind(said.duty)
+    .bind(&said.duty_reason)
     .execute(&mut *conn)
     .await
     .map_err(pg::error)?

@@ -39,6 +39,7 @@ pub(crate) struct Known {
     pub(crate) problems: Vec<String>,
     pub(crate) target: Option<monitoring::PutTargetRequest>,
     pub(crate) health: HealthState,
+    pub(crate) duty: Option<monitoring::Duty>,
     pub(crate) ended: Vec<String>,
 }
 
@@ -76,6 +77,7 @@ impl World {
             problems: Vec::new(),
             target: None,
             health: HealthState::Healthy,
+            duty: None,
             ended: Vec::new(),
         })))
     }
@@ -312,6 +314,7 @@ impl MonitoringService for World {
         let mut health = monitoring::Health {
             fence: known.target.as_ref().map_or(0, |target| target.fence),
             reasons: vec!["as scripted".to_owned()],
+            duty: known.duty.clone(),
             ..monitoring::Health::default()
         };
         health.set_state(known.health);

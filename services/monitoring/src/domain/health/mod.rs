@@ -56,6 +56,8 @@ pub struct Health {
     pub reasons: Vec<String>,
     /// When a signal last came.
     pub signal_time: Option<DateTime<Utc>>,
+    /// Whether that is too long ago.
+    pub silent: bool,
     /// Height that the node has.
     pub height: Option<u64>,
     /// Blocks behind the head.
@@ -89,6 +91,7 @@ pub fn assess(
         state: State::Unknown,
         reasons: Vec::new(),
         signal_time: readings.newest().map(|time| time.min(now)),
+        silent: false,
         height: readings.count("berth.node.height"),
         distance: distance(readings),
         peers: readings.count("berth.node.peers"),
@@ -97,10 +100,11 @@ pub fn assess(
     };
     let silence = health.signal_time.map(|time| now - time);
     let limit = TimeDelta::try_seconds(expectation.silence_s.max(1)).unwrap_or(TimeDelta::MAX);
+    health.silent = silence.is_some_and(|silence| silence > limit);
     match silence {
         _ if !running => health.reasons.push("stopped by its owner".to_owned()),
         None => health.reasons.push("no signal has come yet".to_owned()),
-        Some(silence) if silence > limit => health.reasons.push(format!(
+        Some(silence) if health.silent => health.reasons.push(format!(
             "no signal for {} s: the machine, its network or the agent is down",
             silence.num_seconds()
         )),

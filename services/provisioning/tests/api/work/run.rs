@@ -197,6 +197,42 @@ async fn a_node_that_says_it_is_ill_is_degraded_until_it_is_well(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_node_shows_its_duty_and_tells_of_each_change(db: PgPool) {
+    use berth_proto::monitoring::v1::{Duty, duty::State as Told};
+    use pb::node_status::Duty as Shown;
+    let all = running(db).await;
+    let shown = |node: &pb::Node| node.status.as_ref().unwrap().duty();
+    assert_eq!(shown(&all.node("n1").await), Shown::Unknown);
+    let target = all.world.known().target.clone().unwrap();
+    assert_eq!(target.duty, None, "a full node has no duty");
+
+    for (told, why, wanted) in [
+        (Told::Earning, "", Shown::Earning),
+        (Told::Delinquent, "signer refused", Shown::Delinquent),
+    ] {
+        let duty = Duty {
+            state: told.into(),
+            reason: why.to_owned(),
+            ..Duty::default()
+        };
+        all.world.known().duty = Some(duty);
+        let node = all.until("n1", |node| shown(node) == wanted).await;
+        assert_eq!(node.status.unwrap().duty_reason, why);
+    }
+    let told = steps(&all).await;
+    let duty: Vec<_> = told
+        .iter()
+        .filter(|step| step.starts_with("duty"))
+        .collect();
+    assert_eq!(duty, ["duty earning", "duty delinquent: signer refused"]);
+
+    stop(&all).await;
+    let node = all.until_state("n1", State::Stopped).await;
+    assert_eq!(shown(&node), Shown::Unknown);
+    assert_eq!(node.status.unwrap().duty_reason, "");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
 async fn a_worker_paused_past_its_claim_cannot_write(db: PgPool) {
     let all = Whole::new(db).await;
     launch(&all.api, all.account, "n1").await;

@@ -1,0 +1,219 @@
+//! Duty as a pure function of health, the newest samples and a short stretch of
+//! counters: a node that runs need not be earning.
+//!
+//! Deliberately absent: names of any chain's metrics. They come with its entry.
+
+use super::{Health, Readings, State};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// One miss in so many duties is borne.
+const ONE_IN: u128 = 10;
+
+/// Series that tell whether a node does its duty, from the chain's entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signs {
+    /// Counts duties done.
+    pub done: String,
+    /// Counts duties missed.
+    pub missed: String,
+    /// Above zero while a validator of the node is active.
+    pub in_set: String,
+    /// Counts what the signer refused.
+    pub refused: Option<String>,
+    /// 1 while the node follows the chain and cannot do its duty.
+    pub unready: Option<String>,
+    /// How far to look back, in seconds.
+    pub window_s: i64,
+}
+
+impl Signs {
+    /// The counters among them.
+    pub fn counters(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.done), Some(&self.missed), self.refused.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+}
+
+/// One sample of a counter.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Count {
+    /// Name of the counter.
+    pub name: String,
+    /// When.
+    pub time: DateTime<Utc>,
+    /// What; hostile, so it may be anything that a float can be.
+    pub value: f64,
+}
+
+/// Duty in one word. The chain's other answers (jailed, exited and so on) come
+/// with what tells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DutyState {
+    /// Nothing tells yet.
+    Unknown,
+    /// Catching up with the chain.
+    Syncing,
+    /// None of its validators is active.
+    NotInSet,
+    /// Does its duty.
+    Earning,
+    /// Misses it.
+    Delinquent,
+}
+
+/// What the chain says of a node's duty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duty {
+    /// In one word.
+    pub state: DutyState,
+    /// Why, for people. Without numbers, so that it changes only when it has to.
+    pub reason: &'static str,
+    /// How often the duty was done.
+    pub done: u64,
+    /// How often it was missed since it was first done, or at all.
+    pub missed: u64,
+}
+
+/// Judges a node that is meant to be `running` by its health, its newest samples
+/// and those samples of its counters, oldest first, that lie in the window.
+#[must_use]
+pub fn duty(
+    signs: &Signs,
+    health: &Health,
+    readings: &Readings,
+    window: &[Count],
+    running: bool,
+) -> Duty {
+    let seen = Seen::new(signs, window);
+    let active = readings.flag(&signs.in_set);
+    let unready = signs.unready.as_ref().and_then(|name| readings.flag(name));
+    let behind = health.state == State::Syncing || unready == Some(true);
+    let (state, reason) = match active {
+        _ if !running => (DutyState::Unknown, "stopped by its owner"),
+        _ if health.signal_time.is_none() => (DutyState::Unknown, "no signal has come yet"),
+        Some(true) if health.silent => (
+            DutyState::Delinquent,
+            "machine silent: it, its network or the agent is down",
+        ),
+        _ if health.silent => (DutyState::Unknown, "no signal for too long"),
+        Some(true) if behind && seen.misses() => (
+            DutyState::Delinquent,
+            "node behind: it has fallen back and cannot do its duty",
+        ),
+        _ if behind => (DutyState::Syncing, "catching up with the chain"),
+        None => (
+            DutyState::Unknown,
+            "nothing tells yet whether a validator is active",
+        ),
+        Some(false) => (DutyState::NotInSet, "none of its validators is active"),
+        Some(true) => active_one(health, &seen, signs.window_s),
+    };
+    Duty {
+        state,
+        reason,
+        done: whole(seen.done),
+        missed: whole(seen.missed),
+    }
+}
+
+/// Judges a node whose validators are active and which follows the chain.
+fn active_one(health: &Health, seen: &Seen, window_s: i64) -> (DutyState, &'static str) {
+    if seen.earns() {
+        (DutyState::Earning, "")
+    } else if health.state == State::Down {
+        (
+            DutyState::Delinquent,
+            "node down: it does not answer its probes",
+        )
+    } else if seen.span.num_seconds() < window_s / 2 {
+        (DutyState::Unknown, "not watched for long enough yet")
+    } else if seen.refused > 0.0 {
+        (
+            DutyState::Delinquent,
+            "signer refused: its refusals say why",
+        )
+    } else {
+        (
+            DutyState::Delinquent,
+            "duties are missed, and neither node nor signer says why",
+        )
+    }
+}
+
+/// What the counters say.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    done: f64,
+    missed: f64,
+    refused: f64,
+    /// From the first to the last sample of duties done.
+    span: TimeDelta,
+}
+
+impl Seen {
+    /// Misses before the first duty done are those of a node that has come back:
+    /// they count no more.
+    fn new(signs: &Signs, window: &[Count]) -> Self {
+        let back = steps(window, &signs.done).find(|(_, by)| *by > 0.0);
+        let since = |time| back.is_none_or(|(first, _)| time > first);
+        let refused = signs.refused.as_ref();
+        let times = || {
+            let of = window.iter().filter(|count| count.name == signs.done);
+            of.map(|count| count.time)
+        };
+        Self {
+            done: steps(window, &signs.done).map(|(_, by)| by).sum(),
+            missed: steps(window, &signs.missed)
+                .filter(|(time, _)| since(*time))
+                .map(|(_, by)| by)
+                .sum(),
+            refused: refused.map_or(0.0, |name| steps(window, name).map(|(_, by)| by).sum()),
+            span: times()
+                .min()
+                .zip(times().max())
+                .map_or(TimeDelta::zero(), |(first, last)| last - first),
+        }
+    }
+
+    fn earns(&self) -> bool {
+        let (done, missed) = (u128::from(whole(self.done)), u128::from(whole(self.missed)));
+        done > 0 && missed * ONE_IN <= done + missed
+    }
+
+    fn misses(&self) -> bool {
+        (self.done > 0.0 || self.missed > 0.0) && !self.earns()
+    }
+}
+
+/// By how much a counter grew, and when. One that fell was started anew, from zero.
+fn steps<'a>(
+    window: &'a [Count],
+    name: &'a str,
+) -> impl Iterator<Item = (DateTime<Utc>, f64)> + 'a {
+    let mut last = None;
+    window
+        .iter()
+        .filter(move |count| count.name == name && count.value.is_finite() && count.value >= 0.0)
+        .filter_map(move |count| {
+            let before = last.replace(count.value)?;
+            let grown = count.value - before;
+            Some((count.time, if grown < 0.0 { count.value } else { grown }))
+        })
+}
+
+/// A count as a whole number.
+fn whole(count: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast of a float saturates, and no count is negative"
+    )]
+    let whole = count as u64;
+    whole
+}
+
+#[cfg(test)]
+mod tests;
