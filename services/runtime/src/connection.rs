@@ -1,8 +1,8 @@
-//! A connection after its handshake. Those of one node are counted, so that no
-//! machine takes the room of the others.
+//! A connection after its handshake. Those of one placement are counted, so that
+//! no machine takes the room of the others, nor of its successor.
 
 use crate::auth::Peer;
-use berth_core::NodeId;
+use berth_core::PlacementId;
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
@@ -13,24 +13,24 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
-/// Most connections of one node to one listener. Its agent needs one.
+/// Most connections of one placement to one listener. Its agent needs one.
 const MOST: usize = 64;
 
-/// How many connections each node has.
+/// How many connections each placement has.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seats(Arc<Mutex<HashMap<NodeId, usize>>>);
+pub(crate) struct Seats(Arc<Mutex<HashMap<PlacementId, usize>>>);
 
 impl Seats {
-    fn take(&self, node: NodeId) -> Option<Seat> {
+    fn take(&self, placement: PlacementId) -> Option<Seat> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(node).or_default();
+        let count = taken.entry(placement).or_default();
         if *count >= MOST {
             return None;
         }
         *count += 1;
         Some(Seat {
             seats: self.clone(),
-            node,
+            placement,
         })
     }
 }
@@ -39,22 +39,22 @@ impl Seats {
 #[derive(Debug)]
 struct Seat {
     seats: Seats,
-    node: NodeId,
+    placement: PlacementId,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.node) {
+        if let Some(count) = taken.get_mut(&self.placement) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.node);
+                taken.remove(&self.placement);
             }
         }
     }
 }
 
-/// A connection, and the seat of its node while it is open.
+/// A connection, and the seat of its placement while it is open.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
@@ -62,12 +62,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// `None` when its node has too many already.
+    /// `None` when its placement has too many already.
     pub(crate) fn new(stream: TlsStream<TcpStream>, seats: &Seats) -> Option<Self> {
         let certificates = stream.get_ref().1.peer_certificates();
         let leaf = certificates.and_then(|chain| chain.first());
         let seat = match leaf.and_then(|leaf| Peer::from_certificate(leaf)) {
-            Some(Peer::Placement { node_id, .. }) => Some(seats.take(node_id)?),
+            Some(Peer::Placement { placement_id, .. }) => Some(seats.take(placement_id)?),
             Some(Peer::Service(_)) | None => None,
         };
         Some(Self {
@@ -130,13 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_has_so_many_connections_and_gets_a_seat_back_when_one_ends() {
-        let (seats, node) = (Seats::default(), NodeId::generate());
-        let mut taken: Vec<_> = (0..MOST).map(|_| seats.take(node).unwrap()).collect();
-        assert!(seats.take(node).is_none());
-        assert!(seats.take(NodeId::generate()).is_some());
+    fn a_placement_has_so_many_connections_and_gets_a_seat_back_when_one_ends() {
+        let (seats, placement) = (Seats::default(), PlacementId::generate());
+        let mut taken: Vec<_> = (0..MOST).map(|_| seats.take(placement).unwrap()).collect();
+        assert!(seats.take(placement).is_none());
+        assert!(seats.take(PlacementId::generate()).is_some());
         taken.pop();
-        assert!(seats.take(node).is_some());
+        assert!(seats.take(placement).is_some());
         taken.clear();
         assert!(seats.0.lock().unwrap().is_empty());
     }

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod config;
 mod connection;
 pub mod identity;
+pub mod metrics;
 pub mod notices;
 pub mod once;
 pub mod page;
