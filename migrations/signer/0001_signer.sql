@@ -99,6 +99,25 @@ create trigger validator_fence_only_grows before update on validator
     for each row when (new.node_id = old.node_id and new.fence < old.fence)
     execute function fence_only_grows();
 
+-- Replicas keep who is asked for what in memory; this tells them that it changed.
+-- Watermarks, fences and grants are not among it: they stand here alone.
+create function validators_changed() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('berth_validators', '');
+    return null;
+end $$;
+
+create trigger chain_came after insert on chain
+    for each row execute function validators_changed();
+create trigger validator_came after insert on validator
+    for each row execute function validators_changed();
+create trigger validator_changed after update on validator
+    for each row when (
+        (old.state, old.node_id, old.account_id, old.fee_recipient, old.gas_limit)
+        is distinct from
+        (new.state, new.node_id, new.account_id, new.fee_recipient, new.gas_limit)
+    ) execute function validators_changed();
+
 create function never_forgotten() returns trigger language plpgsql as $$
 begin
     raise exception 'what was signed is never forgotten or changed'

@@ -15,8 +15,10 @@ pub mod batch;
 pub mod domain;
 pub mod keyring;
 pub mod process;
+pub mod roster;
 pub mod sealing;
 pub mod store;
+pub mod web3signer;
 
 use std::sync::Arc;
 

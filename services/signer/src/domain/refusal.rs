@@ -91,6 +91,10 @@ reasons! {
     WrongSigningRoot = "WRONG_SIGNING_ROOT",
     /// A body that is not what its type says.
     Malformed = "MALFORMED",
+    /// A body that did not arrive in time.
+    BodyTooSlow = "BODY_TOO_SLOW",
+    /// A body that is longer than any request.
+    BodyTooLarge = "BODY_TOO_LARGE",
     /// A message that names another validator than the key asked for.
     WrongPublicKey = "WRONG_PUBLIC_KEY",
     /// A type of message that is not known.

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod fences;
+pub mod roster;
 pub mod validators;
 
 /// Applied by the owner of the database, and by every test.

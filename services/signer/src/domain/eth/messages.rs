@@ -90,6 +90,11 @@ static ROWS: &[Row] = &[
     plain("VALIDATOR_REGISTRATION", "validator_registration", [0, 0, 0, 1], registration),
 ];
 
+/// All types that are signed for machines.
+pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.kind)
+}
+
 /// The row of a type.
 pub(super) fn row(kind: &str) -> Result<&'static Row, Refusal> {
     if NOT_FOR_MACHINES.contains(&kind) {

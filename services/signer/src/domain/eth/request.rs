@@ -64,6 +64,11 @@ impl SignRequest {
         })
     }
 
+    /// All types that a machine may ask for.
+    pub fn kinds() -> impl Iterator<Item = &'static str> {
+        messages::kinds()
+    }
+
     /// Its type, as clients write it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
