@@ -160,14 +160,49 @@ create trigger signature_is_not_truncated before truncate on signature
 create trigger signature_rest_is_not_truncated before truncate on signature_rest
     execute function never_forgotten();
 
--- What was sealed into the anchor outside this database, in order.
+-- Makes a partition for each of so many months from this one on. A month of
+-- which the default partition holds something stays there.
+create function signature_months(months integer) returns void language plpgsql as $$
+declare
+    month date;
+    name  text;
+begin
+    for month in select date_trunc('month', now() at time zone 'utc')::date
+                        + make_interval(months => n) from generate_series(0, months - 1) n
+    loop
+        name := format('signature_%s', to_char(month, 'YYYYMM'));
+        continue when to_regclass(name) is not null or exists (
+            select from signature_rest
+            where create_time >= month::timestamp at time zone 'utc'
+              and create_time < (month + interval '1 month') at time zone 'utc');
+        execute format('create table %I partition of signature for values from (%L) to (%L)',
+                       name, month::timestamp at time zone 'utc',
+                       (month + interval '1 month') at time zone 'utc');
+        execute format('create trigger %I before truncate on %I execute function never_forgotten()',
+                       name || '_is_not_truncated', name);
+    end loop;
+end $$;
+
+-- What was sealed into the anchor outside this database, in order. The hash
+-- covers the seal before and every signature between the two.
 create table seal (
     sequence    bigint      primary key,
-    -- Every signature of a transaction before this one is in the hash.
-    until       xid8        not null,
+    -- Every signature of a transaction before this one is sealed.
+    until       xid8        not null default pg_snapshot_xmin(pg_current_snapshot()),
     hash        bytea       not null constraint seal_hash_is_32_bytes check (length(hash) = 32),
+    -- A new chain begins here: the hash is drawn and covers nothing.
+    begins      boolean     not null default false,
     create_time timestamptz not null default now()
 );
+
+-- The hash of a seal, from the one before it.
+create function sealed(before bytea, since xid8, until xid8) returns bytea language sql stable as $$
+    select sha256(before || coalesce(string_agg(sha256(convert_to(concat_ws(' ',
+               id, encode(public_key, 'hex'), node_id, fence, kind, coalesce(slot::text, '-'),
+               coalesce(source_epoch::text, '-'), coalesce(target_epoch::text, '-'),
+               encode(signing_root, 'hex')), 'UTF8')), '' order by transaction, id), ''))
+    from signature where transaction >= since and transaction < until
+$$;
 
 -- Requests seen; see berth_runtime::once.
 create table request (

@@ -32,22 +32,30 @@ fn default_connections() -> u32 {
 /// [`Error::Unavailable`] when the database does not answer,
 /// [`Error::Internal`] when a migration fails.
 pub async fn connect(config: &DatabaseConfig, migrations: &Migrator) -> Result<PgPool, Error> {
-    let options = PgConnectOptions::from_str(config.url.expose_secret())
+    let pool = PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options(config)?)
+        .await
+        .map_err(error)?;
+    migrations.run(&pool).await.map_err(Error::internal)?;
+    Ok(pool)
+}
+
+/// How a session of a service begins.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when the URL is none.
+pub fn options(config: &DatabaseConfig) -> Result<PgConnectOptions, Error> {
+    Ok(PgConnectOptions::from_str(config.url.expose_secret())
         .map_err(Error::internal)?
         .application_name("berth")
         .options([
             ("statement_timeout", "15s"),
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "30s"),
-        ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(config.max_connections)
-        .acquire_timeout(Duration::from_secs(5))
-        .connect_with(options)
-        .await
-        .map_err(error)?;
-    migrations.run(&pool).await.map_err(Error::internal)?;
-    Ok(pool)
+        ]))
 }
 
 /// Maps a database error to the error that callers see.

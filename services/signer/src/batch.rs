@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Statements under way at once.
-const LANES: usize = 4;
+pub(crate) const LANES: u32 = 4;
 /// Most claims of a statement.
 const MAX_BATCH: usize = 1000;
 /// Most claims that wait in the channel.
@@ -73,7 +73,7 @@ async fn run(db: PgPool, mut receiver: mpsc::Receiver<Waiting>) {
                 }
             }
         }
-        while lanes.len() < LANES {
+        while lanes.len() < LANES as usize {
             let batch = next(&mut waiting, &mut busy);
             if batch.is_empty() {
                 break;

@@ -1,8 +1,11 @@
 //! What the signer remembers. The only place in this service with SQL.
 
+pub mod checks;
 pub mod decide;
 pub mod fences;
+pub mod install;
 pub mod roster;
+pub mod seals;
 pub mod validators;
 
 /// Applied by the owner of the database, and by every test.

@@ -1,0 +1,19 @@
+//! The signer as a process: the real executable, on a Postgres that flushes and
+//! a real Vault.
+//!
+//! `BERTH_BAO` names the `bao` executable where it is not in the project's
+//! cache.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics is a test that fails"
+)]
+
+#[path = "../../../runtime/tests/support/eventually.rs"]
+mod eventually;
+#[path = "../../../runtime/tests/support/held.rs"]
+mod held;
+mod life;
+mod postgres;
+mod signer;
+mod vault;

@@ -1,0 +1,218 @@
+//! The executable, and those who call it.
+
+use crate::eventually::eventually;
+use crate::held::Held;
+use crate::postgres::{DATABASE, OWNER, Postgres, SERVING};
+use crate::vault::Server;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// What a signer stands on, and its configuration.
+pub(crate) struct Site {
+    pub(crate) postgres: Postgres,
+    pub(crate) vault: Server,
+    folder: TempDir,
+    admin: Held,
+    duty: Held,
+}
+
+impl Site {
+    /// A site whose database is empty.
+    pub(crate) async fn unprepared() -> Self {
+        let (postgres, vault) = tokio::join!(Postgres::start(), Server::start());
+        // Delivers the secret id.
+        vault.login("signer").await;
+        Self {
+            postgres,
+            vault,
+            folder: tempfile::tempdir().unwrap(),
+            admin: Held::new(),
+            duty: Held::new(),
+        }
+    }
+
+    /// A site where a signer can serve.
+    pub(crate) async fn start() -> Self {
+        let site = Self::unprepared().await;
+        site.migrate();
+        site
+    }
+
+    /// Prepares the database, as its owner.
+    pub(crate) fn migrate(&self) {
+        let url = self.postgres.url(OWNER, DATABASE);
+        let words = ["migrate", "--database-url", &url, "--grant-to", SERVING];
+        let done = signer(&words).output().unwrap();
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    pub(crate) fn duty(&self) -> SocketAddr {
+        self.duty.address()
+    }
+
+    /// The configuration of a signer that serves as `role`.
+    pub(crate) fn config(&self, role: &str) -> PathBuf {
+        let path = self.folder.path().join(format!("{role}.toml"));
+        let config = format!(
+            "[telemetry]\nlevel = \"info\"\notlp = false\n\
+             [vault]\naddress = \"{}\"\nca_file = {:?}\nsecret_id_dir = {:?}\n\
+             [signer]\nlisten = \"{}\"\nduty_listen = \"{}\"\n\
+             database = {{ url = \"{}\" }}\n",
+            self.vault.address(),
+            self.vault.ca_file(),
+            self.vault.secret_ids(),
+            self.admin(),
+            self.duty(),
+            self.postgres.url(role, DATABASE),
+        );
+        fs::write(&path, config).unwrap();
+        path
+    }
+
+    /// Starts a signer and waits until it serves.
+    pub(crate) async fn serve(&self) -> Running {
+        let mut running = self.spawn(SERVING);
+        eventually("the signer serves", async || {
+            let ended = running.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended: {}", running.log());
+            TcpStream::connect(self.duty()).await.ok()
+        })
+        .await;
+        running
+    }
+
+    /// Starts a signer that serves as `role`.
+    pub(crate) fn spawn(&self, role: &str) -> Running {
+        let log = self.folder.path().join(format!("{role}.log"));
+        let child = signer(&["serve", "--end-with-parent", "--config"])
+            .arg(self.config(role))
+            .stdin(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Running { child, log }
+    }
+
+    /// What a signer says that must not start as `role`.
+    pub(crate) async fn refused(&self, role: &str) -> String {
+        let mut running = self.spawn(role);
+        let ended = running.ended().await;
+        assert_eq!(ended.code(), Some(1), "{}", running.log());
+        running.log()
+    }
+
+    /// A request of a placement's machine to the duty listener.
+    pub(crate) async fn of_a_placement(&self, path: &str) -> String {
+        let provisioning = self.vault.login("provisioning").await;
+        let key = KeyPair::generate().unwrap();
+        let request = CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        let csr = request.pem().unwrap();
+        let chain = provisioning
+            .sign_placement_csr(&csr, "node-1", "placement-1", 1)
+            .await
+            .unwrap();
+        let authority = provisioning.services_ca().await.unwrap();
+        get(
+            self.duty(),
+            (&chain, &key.serialize_pem(), &authority),
+            path,
+        )
+        .await
+    }
+}
+
+/// A signer that was started; it ends with this.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        eventually("the signer ends", async || self.child.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The executable with these words.
+pub(crate) fn signer(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_berth-signer"));
+    command.args(words);
+    command
+}
+
+/// What a command printed, which must succeed.
+#[track_caller]
+pub(crate) fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Everything that a request of HTTP/1.1 is answered, with this certificate and
+/// key, and this authority for the other side.
+async fn get(address: SocketAddr, identity: (&str, &str, &str), path: &str) -> String {
+    let (chain, key, authority) = identity;
+    let certificates = |pem: &str| -> Vec<_> {
+        let all = CertificateDer::pem_slice_iter(pem.as_bytes());
+        all.map(Result::unwrap).collect()
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(authority) {
+        roots.add(certificate).unwrap();
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(certificates(chain), key)
+        .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("signer").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: signer\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // The other side may close without a farewell.
+    stream.read_to_end(&mut answer).await.ok();
+    text(&answer)
+}
