@@ -107,7 +107,7 @@ begin
     return null;
 end $$;
 
-create trigger chain_came after insert on chain
+create trigger chain_changed after insert or update on chain
     for each row execute function validators_changed();
 create trigger validator_came after insert on validator
     for each row execute function validators_changed();

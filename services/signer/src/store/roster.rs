@@ -11,8 +11,8 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 
-/// Notified when a chain or a validator comes, and when the state, the node or
-/// the policy of one changes.
+/// Notified when a chain or a validator comes, when the forks of a chain change,
+/// and when the state, the node or the policy of a validator does.
 pub const CHANNEL: &str = "berth_validators";
 
 /// What the roster knows of a validator.
