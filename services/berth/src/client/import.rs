@@ -16,10 +16,17 @@ use comfy_table::Table;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tonic::{Code, Status};
 
 /// How many keystores go at once. The signer opens each, which may take a
 /// second, and the gateway waits half a minute for an answer.
 const AT_ONCE: usize = 10;
+
+/// How often the same is asked before Berth counts as away, and how long to
+/// wait in between.
+const TRIES: usize = 4;
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is known of the past of keys.
 #[derive(Debug, Args)]
@@ -63,7 +70,9 @@ impl Import<'_> {
         let count = Count::new(self.keystores.len(), "keystores");
         let mut all = pb::ImportKeysResponse::default();
         for batch in self.keystores.chunks(AT_ONCE) {
-            let answer = match client.import_keys(self.request(&seal, batch)?).await {
+            let request = self.request(&seal, batch)?;
+            let sent = until_answered(async || client.import_keys(request.clone()).await);
+            let answer = match sent.await {
                 Ok(answer) => answer.into_inner(),
                 Err(status) => {
                     if !all.keys.is_empty() {
@@ -121,7 +130,10 @@ impl Import<'_> {
         for keystore in self.keystores {
             let unknown = |key: &String| !interchange.names(key);
             if keystore.public_key.as_ref().is_some_and(unknown) {
-                eprintln!("{}: the interchange does not name its key", keystore.name());
+                eprintln!(
+                    "{}: the interchange does not name its key, which will be QUARANTINED.",
+                    keystore.name()
+                );
             }
         }
     }
@@ -146,6 +158,20 @@ impl Import<'_> {
             rows.collect(),
         )
     }
+}
+
+/// Asks again with the same request while no answer comes: opening keystores
+/// takes long, and a repeat goes on where the one before it is.
+pub(super) async fn until_answered<T>(
+    mut ask: impl AsyncFnMut() -> Result<T, Status>,
+) -> Result<T, Status> {
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(AGAIN).await,
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 /// Fails when a keystore was refused.
@@ -181,53 +207,61 @@ pub(super) fn keystores(found: &Found) -> Table {
     table(["file", "public key"], rows.collect())
 }
 
-/// The file for the deposits of new keys: made before the keys are, because
-/// without it they are of no use.
-pub(super) struct DepositFile {
-    path: PathBuf,
-    file: File,
+/// New keys.
+pub(super) struct NewKeys<'a> {
+    pub(super) chain: &'a str,
+    pub(super) count: u32,
+    pub(super) withdrawal_address: &'a str,
+    pub(super) fee_recipient: &'a str,
+    pub(super) gas_limit: u64,
 }
 
-impl DepositFile {
-    /// A new file; by its default name in the current folder.
-    pub(super) fn create(path: Option<&Path>, chain: &str) -> anyhow::Result<Self> {
-        let path = path.map_or_else(
-            || {
-                let now = berth_core::now().format("%Y%m%dT%H%M%SZ");
-                PathBuf::from(format!("deposit_data-{chain}-{now}.json"))
-            },
-            Path::to_owned,
-        );
-        let file = new_file(&path)?;
-        Ok(Self { path, file })
-    }
-
-    /// Writes it, or removes it where there is nothing to write.
-    pub(super) fn finish(
-        mut self,
-        answer: Result<pb::GenerateKeysResponse, tonic::Status>,
+impl NewKeys<'_> {
+    /// Lets the signer make them and writes their deposit data. Its file is made
+    /// before the keys are, because without it they are of no use.
+    pub(super) async fn make(
+        &self,
+        client: &mut Client,
+        deposit_data: Option<&Path>,
     ) -> anyhow::Result<pb::GenerateKeysResponse> {
-        let answer = match answer {
-            Ok(answer) => answer,
+        let path = deposit_data.map_or_else(|| default_name(self.chain), Path::to_owned);
+        let mut file = new_file(&path)?;
+        let request = pb::GenerateKeysRequest {
+            request_id: request_id(),
+            chain: self.chain.to_owned(),
+            count: self.count,
+            withdrawal_address: self.withdrawal_address.to_owned(),
+            fee_recipient: self.fee_recipient.to_owned(),
+            gas_limit: self.gas_limit,
+        };
+        let made = until_answered(async || client.generate_keys(request.clone()).await).await;
+        let answer = match made {
+            Ok(answer) => answer.into_inner(),
             Err(status) => {
-                std::fs::remove_file(&self.path).ok();
+                std::fs::remove_file(&path).ok();
                 return Err(status.into());
             }
         };
-        let written = self.file.write_all(answer.deposit_data.as_bytes());
-        if let Err(error) = written.and_then(|()| self.file.sync_all()) {
+        let written = file.write_all(answer.deposit_data.as_bytes());
+        if let Err(error) = written.and_then(|()| file.sync_all()) {
             eprintln!("{}", answer.deposit_data);
             bail!(
                 "the keys are made, and {} cannot be written ({error}): keep the text above",
-                self.path.display()
+                path.display()
             );
         }
         eprintln!(
             "The deposit data is in {}: give it to the launchpad to stake.",
-            self.path.display()
+            path.display()
         );
         Ok(answer)
     }
+}
+
+/// Where deposit data goes when nobody says it.
+fn default_name(chain: &str) -> PathBuf {
+    let now = berth_core::now().format("%Y%m%dT%H%M%SZ");
+    PathBuf::from(format!("deposit_data-{chain}-{now}.json"))
 }
 
 /// A file that was not there before.

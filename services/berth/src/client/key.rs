@@ -2,7 +2,7 @@
 //! key ever comes back.
 
 use super::context::{Authed, ContextArgs};
-use super::import::{self, DepositFile, Import, Past};
+use super::import::{self, Import, NewKeys, Past};
 use super::output::{OutputArgs, table};
 use super::validator::{self, Client, connect};
 use super::{keystore_files, protection, request_id, typed};
@@ -176,17 +176,14 @@ async fn import_keys(
 }
 
 async fn generate(client: &mut Client, arguments: Generate) -> anyhow::Result<()> {
-    let file = DepositFile::create(arguments.deposit_data.as_deref(), &arguments.chain)?;
-    let request = pb::GenerateKeysRequest {
-        request_id: request_id(),
-        chain: arguments.chain,
+    let new = NewKeys {
+        chain: &arguments.chain,
         count: arguments.count,
-        withdrawal_address: arguments.withdrawal_address,
-        fee_recipient: arguments.fee_recipient,
+        withdrawal_address: &arguments.withdrawal_address,
+        fee_recipient: &arguments.fee_recipient,
         gas_limit: arguments.gas_limit,
     };
-    let answer = client.generate_keys(request).await;
-    let answer = file.finish(answer.map(tonic::Response::into_inner))?;
+    let answer = new.make(client, arguments.deposit_data.as_deref()).await?;
     arguments.output.print(&answer, |answer| {
         let all = pb::ListValidatorsResponse {
             validators: answer.validators.clone(),

@@ -5,19 +5,16 @@
 //! Nothing is left out silently: whoever believes that all keys are with the
 //! signer turns the old machine off.
 
+use super::passwords::{Passwords, text};
 use super::typed;
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use secrecy::SecretString;
 use serde_json::Value;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
+use std::fs;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// Longest keystore that the signer reads; real ones have about 800 bytes.
 const MAX_KEYSTORE: usize = 16 * 1024;
-/// Longest password.
-const MAX_PASSWORD: usize = 1024;
 /// Most keystores at once.
 const MAX_KEYSTORES: usize = 10_000;
 /// How far below a folder is looked: some clients have a folder a key.
@@ -56,14 +53,6 @@ pub(super) struct Found {
     /// Files of folders that are no keystores, and why.
     pub(super) others: Vec<String>,
     problems: Vec<String>,
-}
-
-/// Where passwords are.
-enum Passwords {
-    /// One for all.
-    One(SecretString),
-    /// A file each.
-    Folder(PathBuf),
 }
 
 /// Reads keystores, and those in folders, with their passwords: either all of
@@ -194,65 +183,6 @@ impl Found {
     }
 }
 
-impl Passwords {
-    fn at(path: &Path) -> anyhow::Result<Self> {
-        if path.is_dir() {
-            return Ok(Self::Folder(path.to_owned()));
-        }
-        Ok(Self::One(password(path)?))
-    }
-
-    /// The password of a keystore: `a.txt` for `a.json`, or a file that is
-    /// named after the public key, as some clients do it.
-    fn of(&self, keystore: &Path, public_key: Option<&str>) -> anyhow::Result<SecretString> {
-        let folder = match self {
-            Self::One(password) => return Ok(password.clone()),
-            Self::Folder(folder) => folder,
-        };
-        let stem = keystore.file_stem().unwrap_or_default();
-        let first = folder.join(stem).with_added_extension("txt");
-        let by_key = public_key.map(|key| folder.join(key));
-        let candidates = [Some(first.clone()), by_key];
-        let found = candidates.iter().flatten().find(|path| path.exists());
-        password(found.with_context(|| format!("no password: {} is not there", first.display()))?)
-    }
-}
-
-/// A password: the text of a file without the end of its line.
-fn password(path: &Path) -> anyhow::Result<SecretString> {
-    let cannot = || format!("cannot read the password {}", path.display());
-    let text = text(path, MAX_PASSWORD).with_context(cannot)?;
-    let text = text.with_context(|| format!("{} is longer than 1 KiB", path.display()))?;
-    let text = std::str::from_utf8(&text).map_err(|_| {
-        anyhow::anyhow!(
-            "the password {} is not UTF-8, as it must be",
-            path.display()
-        )
-    })?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    ensure!(!line.is_empty(), "the password {} is empty", path.display());
-    Ok(line.to_owned().into())
-}
-
-/// What is in a file, or nothing where it is longer.
-fn text(path: &Path, most: usize) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let mut file = File::open(path)?;
-    // Sized beforehand, as a buffer that grows leaves copies behind.
-    let mut text = Zeroizing::new(vec![0; most + 1]);
-    let mut length = 0;
-    while length < text.len() {
-        match file.read(&mut text[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    text.truncate(length);
-    Ok((length <= most).then_some(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,23 +306,5 @@ mod tests {
         fs::create_dir(files.path("keys")).unwrap();
         let why = files.read(&["keys"], "password").unwrap_err();
         assert!(why.contains("no keystore"), "{why}");
-    }
-
-    #[test]
-    fn a_password_is_one_line_of_text() {
-        let files = Files::new();
-        files.keystore("keys/a.json", "a");
-        files.write("empty", "\n");
-        files.write("long", &"x".repeat(MAX_PASSWORD + 1));
-        fs::write(files.path("latin"), b"p\xe4ss").unwrap();
-        for (file, what) in [
-            ("empty", "is empty"),
-            ("long", "longer than 1 KiB"),
-            ("latin", "not UTF-8"),
-            ("absent", "cannot read the password"),
-        ] {
-            let why = files.read(&["keys"], file).unwrap_err();
-            assert!(why.contains(what), "{file}: {why}");
-        }
     }
 }

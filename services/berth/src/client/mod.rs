@@ -15,6 +15,7 @@ mod machine;
 mod node;
 mod offer;
 mod output;
+mod passwords;
 mod progress;
 mod protection;
 mod registry;

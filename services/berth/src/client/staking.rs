@@ -2,13 +2,12 @@
 //! which it brings into the signer first.
 
 use super::exit::WrongUsage;
-use super::import::{self, DepositFile, Import, Past};
+use super::import::{self, Import, NewKeys, Past};
 use super::interchange::Interchange;
 use super::keystore_files::{self, Found};
+use super::typed;
 use super::validator::{self, Client};
-use super::{request_id, typed};
 use anyhow::Context as _;
-use berth_proto::signing::v1 as pb;
 use clap::Args;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -171,17 +170,14 @@ impl Staking {
         chain: &str,
         count: u32,
     ) -> anyhow::Result<Vec<String>> {
-        let file = DepositFile::create(self.deposit_data.as_deref(), chain)?;
-        let request = pb::GenerateKeysRequest {
-            request_id: request_id(),
-            chain: chain.to_owned(),
+        let new = NewKeys {
+            chain,
             count,
-            withdrawal_address: self.withdrawal_address.clone().unwrap_or_default(),
-            fee_recipient: self.fee_recipient.clone().unwrap_or_default(),
+            withdrawal_address: self.withdrawal_address.as_deref().unwrap_or_default(),
+            fee_recipient: self.fee_recipient.as_deref().unwrap_or_default(),
             gas_limit: self.gas_limit.unwrap_or_default(),
         };
-        let answer = signer.generate_keys(request).await;
-        let answer = file.finish(answer.map(tonic::Response::into_inner))?;
+        let answer = new.make(signer, self.deposit_data.as_deref()).await?;
         let keys = answer.validators.into_iter().map(|one| one.public_key);
         let keys: Vec<String> = keys.collect();
         eprintln!("The signer made these keys:\n  {}", keys.join("\n  "));
