@@ -10,7 +10,7 @@ create table identity (
 );
 insert into identity default values;
 
--- The chains, as the catalogue pins them. A chain never changes here.
+-- The chains, as the catalogue pins them. Forks follow; nothing else changes.
 create table chain (
     name                    text        primary key,
     genesis_validators_root bytea       not null constraint chain_root_is_32_bytes
@@ -55,6 +55,8 @@ create table validator (
     source_epoch     bigint,
     target_epoch     bigint,
     attestation_root bytea,
+    -- The request that brought the key; none until the key is in Vault.
+    request_id       uuid,
     version          bigint      not null default 1,
     create_time      timestamptz not null default now(),
     constraint validator_watermarks_are_pairs check ((source_epoch is null) = (target_epoch is null)),
@@ -65,6 +67,7 @@ create table validator (
 );
 create index validator_of_account on validator (account_id, public_key);
 create index validator_of_node on validator (node_id, public_key);
+create index validator_of_request on validator (account_id, request_id);
 
 create function fence_only_grows() returns trigger language plpgsql as $$
 begin

@@ -82,6 +82,18 @@ impl Keyring {
         keys.get(public_key).map(Arc::clone)
     }
 
+    /// The key, loaded now where it is not here yet.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    pub async fn obtain(&self, public_key: &PublicKey) -> Result<Arc<SigningKey>, KeyError> {
+        match self.get(public_key) {
+            Some(key) => Ok(key),
+            None => Ok(self.hold(self.read(public_key).await?)),
+        }
+    }
+
     /// What the last [`Self::load`] found.
     #[must_use]
     pub fn report(&self) -> Arc<Report> {
@@ -99,7 +111,7 @@ impl Keyring {
             .buffer_unordered(LOADS_AT_ONCE);
         while let Some((public_key, outcome)) = outcomes.next().await {
             match outcome {
-                Ok(key) => self.hold(key),
+                Ok(key) => drop(self.hold(key)),
                 Err(error) if stops_all(&error) => {
                     problems.extend(waiting.into_iter().map(|key| (key, error.clone())));
                     break;
@@ -177,9 +189,11 @@ impl Keyring {
         absent.copied().collect()
     }
 
-    fn hold(&self, key: SigningKey) {
+    fn hold(&self, key: SigningKey) -> Arc<SigningKey> {
+        let key = Arc::new(key);
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.public_key(), Arc::new(key));
+        keys.insert(key.public_key(), Arc::clone(&key));
+        key
     }
 
     /// The key of a record.

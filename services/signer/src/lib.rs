@@ -12,12 +12,15 @@
 //! connections, and any option that turns a check off.
 
 pub mod anchor;
+pub mod api;
 pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod keyring;
+pub mod keys;
 pub mod process;
+pub mod protection;
 pub mod roster;
 pub mod sealing;
 pub mod store;

@@ -94,6 +94,15 @@ pub fn parse(text: &str, genesis_validators_root: Root) -> Result<BTreeMap<Publi
     Ok(all)
 }
 
+/// What was signed by one key, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signed {
+    /// Slot and root of blocks.
+    pub blocks: Vec<(u64, Root)>,
+    /// Source epoch, target epoch and root of votes.
+    pub votes: Vec<(u64, u64, Root)>,
+}
+
 /// Writes watermarks as a minified file.
 ///
 /// # Errors
@@ -103,17 +112,22 @@ pub fn minified(
     genesis_validators_root: Root,
     validators: &BTreeMap<PublicKey, Watermarks>,
 ) -> Result<String> {
-    let record = |(key, known): (&PublicKey, &Watermarks)| Record {
-        pubkey: key.to_string(),
-        signed_blocks: Vec::from_iter(known.block.map(|slot| Block {
-            slot: slot.to_string(),
-            signing_root: known.block_root.map(|root| root.to_string()),
-        })),
-        signed_attestations: Vec::from_iter(known.vote.map(|(source, target)| Vote {
-            source_epoch: source.to_string(),
-            target_epoch: target.to_string(),
-            signing_root: known.vote_root.map(|root| root.to_string()),
-        })),
+    complete(genesis_validators_root, validators, &BTreeMap::new())
+}
+
+/// Writes watermarks with what was signed below them.
+///
+/// # Errors
+///
+/// [`Error::Internal`], which does not happen.
+pub fn complete(
+    genesis_validators_root: Root,
+    validators: &BTreeMap<PublicKey, Watermarks>,
+    signed: &BTreeMap<PublicKey, Signed>,
+) -> Result<String> {
+    let none = Signed::default();
+    let record = |(key, known): (&PublicKey, &Watermarks)| {
+        Record::new(*key, *known, signed.get(key).unwrap_or(&none))
     };
     let file = File {
         metadata: Metadata {
@@ -126,6 +140,40 @@ pub fn minified(
 }
 
 impl Record {
+    /// The watermarks stand beside what was signed where they are of an import.
+    fn new(key: PublicKey, known: Watermarks, signed: &Signed) -> Self {
+        let block = |slot: u64, root: Option<Root>| Block {
+            slot: slot.to_string(),
+            signing_root: root.map(|root| root.to_string()),
+        };
+        let vote = |source: u64, target: u64, root: Option<Root>| Vote {
+            source_epoch: source.to_string(),
+            target_epoch: target.to_string(),
+            signing_root: root.map(|root| root.to_string()),
+        };
+        let last_block = known
+            .block
+            .filter(|slot| !signed.blocks.iter().any(|(signed, _)| signed == slot));
+        let last_vote = known
+            .vote
+            .filter(|last| !signed.votes.iter().any(|(s, t, _)| (*s, *t) == *last));
+        let blocks = signed
+            .blocks
+            .iter()
+            .map(|(slot, root)| (*slot, Some(*root)));
+        let blocks = blocks.chain(last_block.map(|slot| (slot, known.block_root)));
+        let votes = signed
+            .votes
+            .iter()
+            .map(|(s, t, root)| (*s, *t, Some(*root)));
+        let votes = votes.chain(last_vote.map(|(s, t)| (s, t, known.vote_root)));
+        Self {
+            pubkey: key.to_string(),
+            signed_blocks: blocks.map(|(slot, root)| block(slot, root)).collect(),
+            signed_attestations: votes.map(|(s, t, root)| vote(s, t, root)).collect(),
+        }
+    }
+
     fn raise(&self, at: &str, mut known: Watermarks) -> Result<Watermarks> {
         for (index, block) in self.signed_blocks.iter().enumerate() {
             let at = format!("{at}.signed_blocks[{index}]");

@@ -1,7 +1,10 @@
 //! The life of a validator: its states, what can happen to it, and what comes
 //! of it.
 
-use berth_core::{Error, Result};
+use super::{Address, PublicKey, Watermarks};
+use berth_core::{Error, Fence, NodeId, Result};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 /// Where a validator is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
@@ -57,6 +60,103 @@ impl State {
             (Removed, Enable | EnableFresh) => {
                 forbidden("the validator is REMOVED and its key is destroyed")
             }
+        }
+    }
+}
+
+/// An on-chain identity that signs, as its account sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validator {
+    /// Its identifier.
+    pub public_key: PublicKey,
+    /// The network that it signs for.
+    pub chain: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Why, for people.
+    pub status_reason: String,
+    /// The node that it belongs to.
+    pub node_id: Option<NodeId>,
+    /// The fence under which it signs.
+    pub fence: Fence,
+    /// Whether the placement of that fence may sign.
+    pub granted: bool,
+    /// The one address that a registration may name.
+    pub fee_recipient: Option<Address>,
+    /// The highest gas limit that a registration may name; 0 for none at all.
+    pub gas_limit: u64,
+    /// What was signed or imported last.
+    pub watermarks: Watermarks,
+    /// The request that brought its key; `None` until the key is in Vault.
+    pub request_id: Option<Uuid>,
+    /// Grows with each change by its owner.
+    pub version: i64,
+    /// When it was first heard of.
+    pub create_time: DateTime<Utc>,
+}
+
+/// What is known of a key's past when it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Its owner states that it was never used and is used nowhere else.
+    Fresh,
+    /// What it signed is imported with it.
+    Imported,
+    /// Nothing.
+    Unknown,
+}
+
+impl Validator {
+    /// What comes of an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::apply`].
+    pub fn apply(&self, event: Event) -> Result<Self> {
+        let state = self.state.apply(event)?;
+        let why = match event {
+            Event::Enable => "",
+            Event::EnableFresh => "its owner states that its key is used nowhere else",
+            Event::Disable => "disabled by its owner",
+            Event::Remove => "its key is destroyed",
+        };
+        let status_reason = if state == self.state {
+            self.status_reason.clone()
+        } else {
+            why.to_owned()
+        };
+        Ok(Self {
+            state,
+            status_reason,
+            ..self.clone()
+        })
+    }
+
+    /// Its key came with a request and is in Vault now.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::apply`].
+    pub fn held(&self, request_id: Uuid, past: Past) -> Result<Self> {
+        let held = Self {
+            request_id: Some(request_id),
+            ..self.clone()
+        };
+        if held.state != State::Quarantined {
+            return Ok(held);
+        }
+        match past {
+            Past::Fresh => held.apply(Event::EnableFresh),
+            Past::Imported => Ok(Self {
+                status_reason: "what its key signed before was imported".to_owned(),
+                ..held.apply(Event::EnableFresh)?
+            }),
+            Past::Unknown => Ok(Self {
+                status_reason: "imported without what its key signed before; state that the key \
+                                is used nowhere else"
+                    .to_owned(),
+                ..held
+            }),
         }
     }
 }

@@ -18,19 +18,7 @@ pub async fn advance(
     node: NodeId,
     fence: Fence,
 ) -> Result<()> {
-    sqlx::query("insert into node (id, account_id) values ($1, $2) on conflict do nothing")
-        .bind(node)
-        .bind(account)
-        .execute(&mut *conn)
-        .await
-        .map_err(pg::error)?;
-    let (owner, known) = lock(conn, node).await?;
-    if owner != account {
-        return Err(Error::not_found(Resource::Node, node));
-    }
-    if fence < known {
-        return Err(fenced(fence, known));
-    }
+    let known = hold(conn, account, node, fence).await?.fence;
     if fence > known {
         set(conn, node, fence, false).await?;
     }
@@ -44,11 +32,44 @@ pub async fn advance(
 /// [`Error::Fenced`] for another fence, [`Error::NotFound`] for a node without
 /// one.
 pub async fn grant(conn: &mut PgConnection, node: NodeId, fence: Fence) -> Result<()> {
-    let (_, known) = lock(conn, node).await?;
+    let known = lock(conn, node).await?.fence;
     if fence != known {
         return Err(fenced(fence, known));
     }
     set(conn, node, fence, true).await
+}
+
+/// What is known of a node.
+#[derive(sqlx::FromRow)]
+pub(super) struct Known {
+    account_id: AccountId,
+    pub(super) fence: Fence,
+    pub(super) granted: bool,
+}
+
+/// Locks a node of the account, which may be new here, for whoever acts for a
+/// fence that is not below the one known.
+pub(super) async fn hold(
+    conn: &mut PgConnection,
+    account: AccountId,
+    node: NodeId,
+    fence: Fence,
+) -> Result<Known> {
+    // A statement of its own: the lock below waits, and then reads the newest.
+    sqlx::query("insert into node (id, account_id) values ($1, $2) on conflict do nothing")
+        .bind(node)
+        .bind(account)
+        .execute(&mut *conn)
+        .await
+        .map_err(pg::error)?;
+    let known = lock(conn, node).await?;
+    if known.account_id != account {
+        return Err(Error::not_found(Resource::Node, node));
+    }
+    if fence < known.fence {
+        return Err(fenced(fence, known.fence));
+    }
+    Ok(known)
 }
 
 fn fenced(have: Fence, want: Fence) -> Error {
@@ -58,8 +79,8 @@ fn fenced(have: Fence, want: Fence) -> Error {
     }
 }
 
-async fn lock(conn: &mut PgConnection, node: NodeId) -> Result<(AccountId, Fence)> {
-    sqlx::query_as("select account_id, fence from node where id = $1 for update")
+async fn lock(conn: &mut PgConnection, node: NodeId) -> Result<Known> {
+    sqlx::query_as("select account_id, fence, granted from node where id = $1 for update")
         .bind(node)
         .fetch_optional(conn)
         .await

@@ -1,8 +1,11 @@
 //! What the signer remembers. The only place in this service with SQL.
 
+pub mod bindings;
+pub mod chains;
 pub mod checks;
 pub mod decide;
 pub mod fences;
+pub mod history;
 pub mod install;
 pub mod roster;
 pub mod seals;

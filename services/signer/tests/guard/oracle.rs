@@ -5,7 +5,7 @@
 use crate::support::{BLOCK, Node, VOTE};
 use berth_core::Fence;
 use berth_signer::domain::{Message, PublicKey, Root, Watermarks};
-use berth_signer::store::{decide::decide, fences, validators};
+use berth_signer::store::{decide::decide, fences, history};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
@@ -145,7 +145,8 @@ impl<'a> History<'a> {
         };
         let imported = BTreeMap::from([(self.keys[key], imported)]);
         let mut conn = self.db.acquire().await.unwrap();
-        let found = validators::raise(&mut conn, self.node.account, &imported).await;
+        let account = self.node.account;
+        let found = history::raise(&mut conn, account, "devnet", &imported).await;
         prop_assert_eq!(found.unwrap(), 1);
         self.expected[key] = self.expected[key].raise(block, vote);
         Ok(())

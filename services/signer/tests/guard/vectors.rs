@@ -2,8 +2,12 @@
 //! names, also after export and import into rows that saw none of it.
 
 use crate::support::{BLOCK, Node, VOTE};
-use berth_signer::domain::{Claim, Message, PublicKey, Root, interchange};
-use berth_signer::store::{decide::decide, validators};
+use berth_signer::domain::{
+    Chain, Claim, Fork, ForkName, ForkVersion, Message, Preset, PublicKey, Root, Schedule,
+    interchange,
+};
+use berth_signer::protection::{self, Extent};
+use berth_signer::store::{decide::decide, history};
 use serde::Deserialize;
 use sqlx::PgPool;
 use std::path::PathBuf;
@@ -62,26 +66,43 @@ async fn import(db: &PgPool, node: &Node, text: &str, root: Root) -> bool {
     let Ok(read) = interchange::parse(text, root) else {
         return false;
     };
-    validators::raise(&mut db.acquire().await.unwrap(), node.account, &read)
-        .await
-        .unwrap();
+    history::raise(
+        &mut db.acquire().await.unwrap(),
+        node.account,
+        "devnet",
+        &read,
+    )
+    .await
+    .unwrap();
     true
 }
 
-async fn export(db: &PgPool, node: &Node, root: Root) -> String {
+async fn export(db: &PgPool, node: &Node, root: Root, extent: Extent) -> String {
     let state = |state| {
         sqlx::query("update validator set state = $2 where account_id = $1")
             .bind(node.account)
             .bind(state)
     };
     state("disabled").execute(db).await.unwrap();
-    let mut conn = db.acquire().await.unwrap();
-    let known = validators::export(&mut conn, node.account, "devnet")
-        .await
-        .unwrap();
-    drop(conn);
+    let text = protection::export(db, node.account, &chain(root), &[], extent).await;
     state("active").execute(db).await.unwrap();
-    interchange::minified(root, &known).unwrap()
+    text.unwrap()
+}
+
+fn chain(genesis_validators_root: Root) -> Chain {
+    let genesis = Fork {
+        name: ForkName::Phase0,
+        epoch: 0,
+        version: ForkVersion([0; 4]),
+    };
+    Chain {
+        name: "devnet".to_owned(),
+        genesis_validators_root,
+        genesis_time: 0,
+        seconds_per_slot: 12,
+        preset: Preset::Minimal,
+        forks: Schedule::try_from(vec![genesis]).unwrap(),
+    }
 }
 
 /// As a signer that saw none of it.
@@ -139,14 +160,15 @@ async fn add_all(db: &PgPool, node: &Node, vector: &Vector) {
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
 async fn every_public_vector_gets_its_verdict_also_after_export_and_import(db: PgPool) {
     for (number, vector) in vectors().into_iter().enumerate() {
-        for exported in [false, true] {
-            let text = keyed(&vector, 2 * number + usize::from(exported));
+        let ways = [None, Some(Extent::Complete), Some(Extent::Minified)];
+        for (way, exported) in ways.into_iter().enumerate() {
+            let text = keyed(&vector, 3 * number + way);
             run(&db, &serde_json::from_str(&text).unwrap(), exported).await;
         }
     }
 }
 
-async fn run(db: &PgPool, vector: &Vector, exported: bool) {
+async fn run(db: &PgPool, vector: &Vector, exported: Option<Extent>) {
     let name = &vector.name;
     let root = vector.genesis_validators_root.parse().unwrap();
     let node = Node::granted(db).await;
@@ -158,8 +180,8 @@ async fn run(db: &PgPool, vector: &Vector, exported: bool) {
             step.should_succeed,
             "{name}"
         );
-        if exported {
-            let text = export(db, &node, root).await;
+        if let Some(extent) = exported {
+            let text = export(db, &node, root, extent).await;
             forget(db).await;
             assert!(import(db, &node, &text, root).await, "{name}");
         }

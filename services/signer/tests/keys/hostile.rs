@@ -1,6 +1,7 @@
 //! Keystores made to take all memory or all time of the signer.
 
-use crate::keystores::{PASSWORD, keystore, open};
+use crate::keystores::open;
+use crate::made::{PASSWORD, keystore};
 use berth_signer::domain::keystore::{Keystore, KeystoreError};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -11,6 +11,7 @@
 mod hostile;
 mod keyring;
 mod keystores;
+mod made;
 mod public;
 mod sealing;
 mod support;

@@ -1,36 +1,13 @@
 //! Keystores that owners seal to the signer.
 
-use crate::keystores::{PASSWORD, keystore};
+use crate::made::{INFO, content, keystore, seal};
 use crate::support::{Server, key, public_key};
 use berth_core::AccountId;
 use berth_secrets::SignerPath;
 use berth_signer::domain::keystore::KeystoreError;
 use berth_signer::sealing::{NoSealingKey, NotOpened, SealingKey};
-use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_CHACHA20_POLY1305 as SUITE;
-use rustls::crypto::hpke::{Hpke as _, HpkePublicKey};
 use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
-
-/// As an owner's CLI does it.
-fn seal(to: &SealingKey, info: &str, account: AccountId, content: &str) -> (Vec<u8>, Vec<u8>) {
-    let public_key = HpkePublicKey(to.public_key().to_vec());
-    let aad = account.to_string();
-    let (encapsulated, ciphertext) = SUITE
-        .seal(
-            info.as_bytes(),
-            aad.as_bytes(),
-            content.as_bytes(),
-            &public_key,
-        )
-        .unwrap();
-    (encapsulated.0, ciphertext)
-}
-
-const INFO: &str = "berth keystore v1";
-
-fn content(keystore: &Value) -> String {
-    json!({ "keystore": keystore, "password": PASSWORD }).to_string()
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn a_sealed_keystore_opens_with_any_replica_for_its_account_alone() {
@@ -41,7 +18,7 @@ async fn a_sealed_keystore_opens_with_any_replica_for_its_account_alone() {
     assert_eq!(one.public_key(), other.public_key());
     assert_eq!(one.public_key().len(), 32);
     let (owner, thief) = (AccountId::generate(), AccountId::generate());
-    let (encapsulated, ciphertext) = seal(&one, INFO, owner, &content(&keystore(1)));
+    let (encapsulated, ciphertext) = seal(one.public_key(), INFO, owner, &content(&keystore(1)));
     let (keystore, password) = other.open(owner, &encapsulated, &ciphertext).unwrap();
     let opened = keystore.open(password.expose_secret()).unwrap();
     assert_eq!(opened.public_key(), public_key(1));
@@ -55,7 +32,7 @@ async fn a_sealed_keystore_opens_with_any_replica_for_its_account_alone() {
     refused(owner, &[0; 32], &ciphertext);
     refused(owner, &encapsulated, &ciphertext[1..]);
     refused(owner, &encapsulated, &[]);
-    let (encapsulated, ciphertext) = seal(&one, "another use", owner, "{}");
+    let (encapsulated, ciphertext) = seal(one.public_key(), "another use", owner, "{}");
     refused(owner, &encapsulated, &ciphertext);
     assert_eq!(format!("{one:?}"), "SealingKey(REDACTED)");
 }
@@ -66,7 +43,7 @@ async fn what_is_sealed_and_is_no_keystore_is_refused_without_quoting_it() {
     let sealing = SealingKey::obtain(&server.signer().await).await.unwrap();
     let owner = AccountId::generate();
     let open = |content: &str| {
-        let (encapsulated, ciphertext) = seal(&sealing, INFO, owner, content);
+        let (encapsulated, ciphertext) = seal(sealing.public_key(), INFO, owner, content);
         let opened = sealing.open(owner, &encapsulated, &ciphertext);
         opened.map(|_| ()).unwrap_err()
     };
