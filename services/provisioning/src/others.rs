@@ -8,8 +8,12 @@ use berth_proto::monitoring::v1::monitoring_service_client::MonitoringServiceCli
 use berth_proto::monitoring::v1::target_service_client::TargetServiceClient;
 use berth_proto::signing::v1::grant_service_client::GrantServiceClient;
 use berth_proto::signing::v1::signing_service_client::SigningServiceClient;
-use berth_proto::signing::v1::{GetValidatorRequest, Validator};
+use berth_proto::signing::v1::{
+    GetValidatorRequest, PutChainRequest, SigningChain, SigningFork, Validator,
+};
+use berth_provisioner::chain::Pinned;
 use berth_runtime::{clients, status};
+use tonic::Status;
 use tonic::transport::Channel;
 
 /// The services that provisioning asks; cheap to clone.
@@ -37,6 +41,18 @@ pub struct Signer {
 }
 
 impl Signer {
+    /// Says what a network is; the same again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of the signer; it refuses another network under the same name.
+    pub async fn put_chain(&self, name: &str, pinned: Pinned) -> std::result::Result<(), Status> {
+        let request = clients::request(PutChainRequest {
+            chain: Some(signing_chain(name, pinned)),
+        });
+        self.grants.clone().put_chain(request).await.map(|_| ())
+    }
+
     /// A validator of an account.
     ///
     /// # Errors
@@ -53,6 +69,23 @@ impl Signer {
             .into_inner()
             .validator
             .ok_or_else(|| Error::internal("the signer answered without a validator"))
+    }
+}
+
+/// What the signer believes of a network.
+fn signing_chain(name: &str, pinned: Pinned) -> SigningChain {
+    let forks = pinned.forks.into_iter().map(|fork| SigningFork {
+        name: fork.name,
+        epoch: fork.epoch,
+        version: fork.version.to_vec(),
+    });
+    SigningChain {
+        name: name.to_owned(),
+        genesis_validators_root: pinned.genesis_validators_root.to_vec(),
+        genesis_time: pinned.genesis_time,
+        seconds_per_slot: pinned.seconds_per_slot,
+        preset: pinned.preset,
+        forks: forks.collect(),
     }
 }
 

@@ -8,7 +8,7 @@ use berth_core::{Error, Result, Violation};
 use berth_provisioner::chain::{self, ChainEntry};
 use berth_runtime::once::once;
 use berth_runtime::page::Page;
-use berth_runtime::{auth, pg, wire};
+use berth_runtime::{auth, pg, status, wire};
 use tonic::Request;
 
 /// Most bytes of all files together.
@@ -74,6 +74,7 @@ pub(super) async fn register(
             }),
         });
     }
+    introduce(api, &entry).await?;
     let id: String = once(
         &api.db,
         account,
@@ -88,6 +89,17 @@ pub(super) async fn register(
     Ok(pb::RegisterChainResponse {
         chain: Some(answer(api, &id).await?),
     })
+}
+
+/// Tells the signer of a chain whose validators it can serve: keys come before
+/// nodes, and it takes none of a chain that it does not know.
+async fn introduce(api: &Api, entry: &ChainEntry) -> Result<()> {
+    let pinned = entry.signing().ok().filter(|_| convert::signs(entry));
+    if let (Some(signer), Some(pinned)) = (&api.others.signer, pinned) {
+        let told = signer.put_chain(&entry.name, pinned).await;
+        told.map_err(|status| status::to_error(&status))?;
+    }
+    Ok(())
 }
 
 fn problems(invalid: chain::Invalid) -> Error {

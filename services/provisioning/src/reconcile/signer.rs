@@ -66,12 +66,8 @@ async fn tell(job: &Job<'_>, here: &Here, signer: &Signer, pinned: Pinned) -> Re
     let (node, fence) = (&job.node, here.placement.fence);
     let chain = &node.chain_id;
     let note = |message: String| job.note(Step::new("signer", message));
-    let mut grants = signer.grants.clone();
     note(format!("telling it what chain `{chain}` is")).await?;
-    let put = pb::PutChainRequest {
-        chain: Some(signing_chain(chain, pinned)),
-    };
-    grants.put_chain(clients::request(put)).await?;
+    signer.put_chain(chain, pinned).await?;
     note(format!("naming {} validators", node.validators.len())).await?;
     bind(job, signer, &node.validators, fence).await?;
     note(format!("no placement below fence {fence} signs any more")).await?;
@@ -216,20 +212,4 @@ async fn grant(job: &Job<'_>, signer: &Signer, fence: Fence) -> Result<(), Refus
     });
     signer.grants.clone().grant(request).await?;
     Ok(())
-}
-
-fn signing_chain(name: &str, pinned: Pinned) -> pb::SigningChain {
-    let forks = pinned.forks.into_iter().map(|fork| pb::SigningFork {
-        name: fork.name,
-        epoch: fork.epoch,
-        version: fork.version.to_vec(),
-    });
-    pb::SigningChain {
-        name: name.to_owned(),
-        genesis_validators_root: pinned.genesis_validators_root.to_vec(),
-        genesis_time: pinned.genesis_time,
-        seconds_per_slot: pinned.seconds_per_slot,
-        preset: pinned.preset,
-        forks: forks.collect(),
-    }
 }
