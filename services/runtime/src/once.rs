@@ -45,8 +45,7 @@ where
     Id: Display + FromStr,
     Id::Err: std::error::Error + Send + Sync + 'static,
 {
-    let id = Uuid::try_parse(request_id)
-        .map_err(|_| Error::invalid("request_id", "expected a UUID that you choose"))?;
+    let id = parse(request_id)?;
     let hash = hash(account, id, request);
 
     let mut txn = db.begin().await.map_err(pg::error)?;
@@ -75,6 +74,39 @@ where
         .map_err(pg::error)?;
     txn.commit().await.map_err(pg::error)?;
     Ok(resource)
+}
+
+/// Whether [`once`] would only answer. For a caller that asks other services
+/// about what the first copy of the request may have changed.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when `request_id` is not a UUID.
+pub async fn repeats<Req>(
+    db: &PgPool,
+    account: AccountId,
+    request_id: &str,
+    request: &Req,
+) -> Result<bool>
+where
+    Req: prost::Message + prost::Name,
+{
+    let id = parse(request_id)?;
+    sqlx::query_scalar(
+        "select exists (select 1 from request
+         where account_id = $1 and request_id = $2 and body_hash = $3)",
+    )
+    .bind(account)
+    .bind(id)
+    .bind(hash(account, id, request))
+    .fetch_one(db)
+    .await
+    .map_err(pg::error)
+}
+
+fn parse(request_id: &str) -> Result<Uuid> {
+    Uuid::try_parse(request_id)
+        .map_err(|_| Error::invalid("request_id", "expected a UUID that you choose"))
 }
 
 /// Salted with who asked and for what, so that equal requests do not show.

@@ -7,7 +7,7 @@ use crate::reconcile;
 use crate::store;
 use berth_core::{AccountId, Error, NodeId, Result, Violations};
 use berth_provisioner::chain::ChainEntry;
-use berth_runtime::once::once;
+use berth_runtime::once::{self, once};
 use berth_runtime::reconcile::wake;
 use berth_runtime::{auth, pg, wire};
 use std::collections::BTreeMap;
@@ -19,8 +19,9 @@ pub(super) async fn launch(
 ) -> Result<pb::LaunchNodeResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
-    let new = parse(api, account, &request).await?;
+    let (new, entry) = parse(api, account, &request).await?;
     if request.validate_only {
+        validators::check(api, &entry, &new).await?;
         let node = new.begin(berth_core::now());
         return Ok(pb::LaunchNodeResponse {
             node: Some(pb::Node {
@@ -30,6 +31,10 @@ pub(super) async fn launch(
                 ..convert::node(&node, None)
             }),
         });
+    }
+    if !once::repeats(&api.db, account, &request.request_id, &request).await? {
+        // A repeat finds its validators on the node that it made.
+        validators::check(api, &entry, &new).await?;
     }
     let id: NodeId = once(
         &api.db,
@@ -49,7 +54,11 @@ pub(super) async fn launch(
     })
 }
 
-async fn parse(api: &Api, account: AccountId, request: &pb::LaunchNodeRequest) -> Result<NewNode> {
+async fn parse(
+    api: &Api,
+    account: AccountId,
+    request: &pb::LaunchNodeRequest,
+) -> Result<(NewNode, ChainEntry)> {
     let mut wrong = Violations::default();
     let name = wrong.absorb(wire::parse("name", &request.name))?;
     let Some(spec) = wrong.absorb(wire::required("spec", request.spec.as_ref()))? else {
@@ -78,8 +87,7 @@ async fn parse(api: &Api, account: AccountId, request: &pb::LaunchNodeRequest) -
     };
     drop(conn);
     let entry = check(&chain, role, &new.settings, new.name.as_str())?;
-    validators::check(api, &entry, &new).await?;
-    Ok(new)
+    Ok((new, entry))
 }
 
 /// Whether a chain can run a role with these settings.
