@@ -137,7 +137,8 @@ impl Job<'_> {
             return Ok(Outcome::wait(why, PERSON));
         }
         match self.apply(Event::Fail, why).await {
-            Ok(_) => Ok(Outcome::Done),
+            // It signs nowhere any more: that is the work of FAILED.
+            Ok(_) => Ok(Outcome::Again),
             Err(Error::Conflict { .. } | Error::Precondition { .. }) => Ok(Outcome::Again),
             Err(error) => Err(error),
         }

@@ -39,7 +39,7 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
         match signer::keep(job, &here).await {
             Ok(()) => {}
             // It goes on signing with the grant that it has, or does not.
-            Err(Halt::Wait(Outcome::Wait { reason, .. })) => note = reason,
+            Err(Halt::Wait(Outcome::Wait { reason, .. }) | Halt::Fail(reason)) => note = reason,
             Err(halt) => return Err(halt),
         }
         match look(job, &here).await {

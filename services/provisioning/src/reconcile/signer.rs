@@ -3,8 +3,9 @@
 //!
 //! Before anything of a placement is made, the fence is raised there, so that no
 //! older one signs from that commit on, and this one may. Whoever ends is fenced
-//! without a grant. Every call carries a fence: the signer refuses a worker that
-//! was overtaken.
+//! without a grant. Every call carries a fence, may come twice, and may come late:
+//! the signer refuses a worker that was overtaken, and one that is not looks at its
+//! claim before it goes above a fence that it did not make.
 
 use super::halt::asked;
 use super::job::{Here, Job};
@@ -76,72 +77,73 @@ async fn tell(job: &Job<'_>, here: &Here, signer: &Signer, pinned: Pinned) -> Re
     grant(job, signer, fence).await
 }
 
-/// Keeps the grant of a placement that runs, and gives it again to one that a
-/// signer with an older database does not know.
+/// Keeps the grant of a placement that runs, and tells all of it again to a
+/// signer that does not know it, because its database is older or ours is.
 pub(super) async fn keep(job: &Job<'_>, here: &Here) -> Result<(), Halt> {
     let Some(signer) = signer(job)? else {
         return Ok(());
     };
     match grant(job, signer, here.placement.fence).await {
         Ok(()) => Ok(()),
+        Err(Refusal::Fenced(_) | Refusal::Halt(Halt::Fail(_))) => admit(job, here).await,
         Err(Refusal::Halt(halt)) => Err(halt),
-        Err(Refusal::Fenced(_)) => admit(job, here).await,
     }
 }
 
 /// Lets nobody sign for the node, whether its machine can be reached or not.
-/// The fence that the signer knows then; `None` where there is nothing to say.
+/// The fence that the signer knows then; `None` where nothing signs.
 pub(super) async fn withdraw(job: &Job<'_>) -> Result<Option<Fence>, Halt> {
+    let Some(signer) = signer(job)? else {
+        return Ok(None);
+    };
     let latest = job
         .read(async |conn| store::placements::latest(conn, job.node.id).await)
         .await?;
-    let (Some(signer), Some(latest)) = (signer(job)?, latest) else {
-        return Ok(None);
-    };
+    let own = latest.map_or(Fence::NONE, |latest| latest.fence).next();
     job.note(Step::new("signer", "nobody signs for the node any more"))
         .await?;
-    let fence = latest.fence.next();
-    match advance(job, signer, fence).await {
-        Ok(()) => Ok(Some(fence)),
-        // Nothing as old as this placement signs then either.
-        Err(Refusal::Fenced(known)) => Ok(Some(known)),
-        Err(Refusal::Halt(halt)) => Err(halt),
-    }
+    let raised = match advance(job, signer, own).await {
+        // Our database lost the placement that has it, and may sign. Or we were
+        // overtaken, and this is as far as we come.
+        Err(Refusal::Fenced(known)) => {
+            let message = format!("the signer knows fence {known}: nobody signs under it either");
+            job.note(Step::new("signer", message)).await?;
+            let above = known.next();
+            advance(job, signer, above).await.map(|()| above)
+        }
+        raised => raised.map(|()| own),
+    };
+    raised.map(Some).map_err(settle)
 }
 
 /// The same, and gives the validators back to their owner.
 pub(super) async fn release(job: &Job<'_>) -> Result<(), Halt> {
-    let Some(fence) = withdraw(job).await? else {
+    let (Some(fence), Some(signer)) = (withdraw(job).await?, signer(job)?) else {
         return Ok(());
     };
-    let Some(signer) = signer(job)? else {
-        return Ok(());
-    };
-    match bind(job, signer, &[], fence).await {
-        Ok(()) => Ok(()),
-        Err(Refusal::Halt(halt)) => Err(halt),
-        Err(Refusal::Fenced(known)) => Err(Halt::wait(format!(
-            "the signer raised the fence to {known} meanwhile"
-        ))),
-    }
+    bind(job, signer, &[], fence).await.map_err(settle)
 }
 
-/// One step of FAILED: a node that has no place any more signs nowhere. Its
+/// One step of FAILED: the node signs nowhere until a person tried it again. Its
 /// reason stays that of the failure.
 pub(super) async fn end(job: &Job<'_>) -> Result<Outcome, Halt> {
-    let current = job
-        .read(async |conn| store::placements::current(conn, job.node.id).await)
-        .await?;
-    if current.is_some() {
-        return Ok(Outcome::Done);
-    }
     match withdraw(job).await {
         Ok(_) => Ok(Outcome::Done),
-        Err(Halt::Wait(Outcome::Wait { reason, .. })) => {
+        Err(Halt::Wait(Outcome::Wait { reason, .. }) | Halt::Fail(reason)) => {
             job.note(Step::new("signer", reason)).await?;
             Ok(Outcome::wait(job.node.status_reason.clone(), RETRY))
         }
         Err(halt) => Err(halt),
+    }
+}
+
+/// What becomes of a call under a fence that was made for it.
+fn settle(refusal: Refusal) -> Halt {
+    match refusal {
+        Refusal::Halt(halt) => halt,
+        Refusal::Fenced(known) => {
+            Halt::wait(format!("the signer raised the fence to {known} meanwhile"))
+        }
     }
 }
 

@@ -15,12 +15,11 @@ const REST: Duration = Duration::from_secs(15);
 
 /// One step of STOPPING.
 pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
-    let Some(here) = job.here().await? else {
-        return Ok(Outcome::Again);
+    let stopped = match job.here().await {
+        Ok(Some(here)) => containers(job, &here).await,
+        Ok(None) => return Ok(Outcome::Again),
+        Err(halt) => Err(halt),
     };
-    // Monitoring first, or it would take what it is about to see for a fault.
-    expect(job, &here, false).await?;
-    let stopped = containers(job, &here).await;
     // A machine that cannot be reached signs no more either.
     signer::withdraw(job).await?;
     let seen = stopped?;
@@ -34,6 +33,8 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
 
 /// Stops the containers, and says how they stand then.
 async fn containers(job: &Job<'_>, here: &Here) -> Result<Vec<Component>, Halt> {
+    // Monitoring first, or it would take what it is about to see for a fault.
+    expect(job, here, false).await?;
     let deployment = deploy::rendered(job, here).await?;
     let (site, at) = (&job.context.site, &here.target);
     let seen = site.observe(at, &deployment.placement).await?;
