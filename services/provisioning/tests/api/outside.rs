@@ -1,6 +1,8 @@
-//! Leasing, inventory and monitoring, scripted: they answer over real gRPC what
+//! Leasing, inventory, monitoring and (in `signer`) the signer, scripted: they answer over real gRPC what
 //! a test wrote down, and remember what they were told.
 
+use crate::signer::Signer;
+use crate::site::ScriptedSite;
 use berth_core::{LeaseId, MachineId};
 use berth_proto::inventory::v1 as inventory;
 use berth_proto::inventory::v1::fleet_service_server::{FleetService, FleetServiceServer};
@@ -13,6 +15,8 @@ use berth_proto::monitoring::v1::monitoring_service_server::{
     MonitoringService, MonitoringServiceServer,
 };
 use berth_proto::monitoring::v1::target_service_server::{TargetService, TargetServiceServer};
+use berth_proto::signing::v1::grant_service_server::GrantServiceServer;
+use berth_proto::signing::v1::signing_service_server::SigningServiceServer;
 use futures::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,7 +26,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(crate) type Answer<T> = Result<Response<T>, Status>;
 
 /// What the others know and were told.
 pub(crate) struct Known {
@@ -41,6 +45,9 @@ pub(crate) struct Known {
     pub(crate) health: HealthState,
     pub(crate) duty: Option<monitoring::Duty>,
     pub(crate) ended: Vec<String>,
+    pub(crate) signer: Signer,
+    /// The machine whose log holds what the signer was told, in order.
+    pub(crate) site: Option<Arc<ScriptedSite>>,
 }
 
 /// The other services.
@@ -79,6 +86,8 @@ impl World {
             health: HealthState::Healthy,
             duty: None,
             ended: Vec::new(),
+            signer: Signer::default(),
+            site: None,
         })))
     }
 
@@ -113,6 +122,8 @@ impl World {
             .add_service(FleetServiceServer::new(self.clone()))
             .add_service(MonitoringServiceServer::new(self.clone()))
             .add_service(TargetServiceServer::new(self.clone()))
+            .add_service(GrantServiceServer::new(self.clone()))
+            .add_service(SigningServiceServer::new(self.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tasks.spawn(async move { server.await.unwrap() });
         Endpoint::from_shared(address).unwrap().connect_lazy()
@@ -138,7 +149,7 @@ fn lease(known: &Known, id: LeaseId, state: LeaseState) -> leasing::Lease {
     }
 }
 
-fn unscripted<T>() -> Answer<T> {
+pub(crate) fn unscripted<T>() -> Answer<T> {
     Err(Status::unimplemented("not scripted"))
 }
 

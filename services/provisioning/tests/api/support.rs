@@ -92,9 +92,18 @@ fn serve(
 
 /// Registers the chain of these tests.
 pub(crate) async fn register(api: &Api, account: AccountId) -> Result<pb::Chain, Status> {
+    register_text(api, account, CHAIN).await
+}
+
+/// Registers a chain.
+pub(crate) async fn register_text(
+    api: &Api,
+    account: AccountId,
+    text: &str,
+) -> Result<pb::Chain, Status> {
     let message = pb::RegisterChainRequest {
         request_id: request_id(),
-        chain_toml: CHAIN.to_owned(),
+        chain_toml: text.to_owned(),
         ..pb::RegisterChainRequest::default()
     };
     let answer = api.register_chain(from(account, message)).await?;
@@ -197,6 +206,7 @@ impl Whole {
             Some(channel),
         );
         let site = Arc::new(ScriptedSite::default());
+        world.known().site = Some(Arc::clone(&site));
         let folder = tempfile::tempdir().unwrap();
         let bao_address = Held::new();
         let bao_config = bao_config(&folder, &bao_address);

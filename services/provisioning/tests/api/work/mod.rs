@@ -4,6 +4,7 @@ mod life;
 mod machines;
 mod place;
 mod run;
+mod signer;
 
 use crate::eventually::eventually;
 use crate::outside::Known;
