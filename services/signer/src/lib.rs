@@ -27,18 +27,25 @@ pub mod store;
 pub mod web3signer;
 
 use anchor::Anchor;
-use berth_core::Result;
+use batch::Batcher;
+use berth_core::{Error, Result};
 use berth_runtime::identity::Trust;
+use berth_runtime::metrics::Metric;
+use berth_runtime::notices::Notices;
 use berth_runtime::platform::Platform;
-use berth_runtime::server;
 use berth_runtime::tasks::Tasks;
+use berth_runtime::{pg, server};
 use berth_secrets::Vault;
 use clock::Clock;
 use config::Config;
+use keyring::{Keyring, Report};
+use roster::Roster;
 use sqlx::PgPool;
-use std::sync::Arc;
-use store::checks::{self, Permits};
+use std::sync::{Arc, Mutex, PoisonError};
+use store::seals::Ceiling;
+use store::{checks, seals};
 use tonic::service::Routes;
+use web3signer::Duty;
 
 /// The present: Unix time in seconds, or why nothing may be signed now.
 pub type Present = Arc<dyn Fn() -> Result<u64, domain::Refusal> + Send + Sync>;
@@ -62,18 +69,27 @@ pub async fn start(
     let stop = tasks.stop();
     checks::examine(&config.database).await?;
     let databases = Databases::open(config, vault)?;
-    databases.watch(tasks).await?;
+    let db = databases.common.clone();
+    let present = databases.watch(tasks).await?;
+    let keys = Keys::follow(&db, vault, tasks).await?;
+    let (batcher, decisions) = Batcher::new(databases.signing);
+    tasks.spawn("decisions", decisions);
+    let duty = Duty::new(db, batcher, keys.roster, keys.keyring, present);
+    let duty = Arc::new(duty);
 
     let admin = server::bind(config.listen).await?;
     let machines = server::bind(config.duty_listen).await?;
-    let identity = platform.identity.clone();
-    let routes = server::routes()?;
-    let served = server::serve_http(admin, identity, Trust::Services, routes, stop.clone());
-    tasks.spawn("admin listener", served);
-    let identity = platform.identity.clone();
-    let routes = Routes::from(axum::Router::new());
-    let served = server::serve_http(machines, identity, Trust::Placements, routes, stop);
-    tasks.spawn("duty listener", served);
+    let plain = web3signer::admin_routes(Arc::clone(&duty), vec![keys.counts]);
+    let services = Routes::from(server::routes()?.into_axum_router().merge(plain));
+    let placements = Routes::from(web3signer::duty_routes(duty));
+    for (name, listener, trust, routes) in [
+        ("admin listener", admin, Trust::Services, services),
+        ("duty listener", machines, Trust::Placements, placements),
+    ] {
+        let identity = platform.identity.clone();
+        let served = server::serve_http(listener, identity, trust, routes, stop.clone());
+        tasks.spawn(name, served);
+    }
     tracing::info!(listen = %config.listen, duty = %config.duty_listen, "the signer serves");
     Ok(())
 }
@@ -82,18 +98,24 @@ pub async fn start(
 /// another.
 struct Databases {
     anchor: Arc<Anchor>,
+    /// For decisions alone, and only to the server that the anchor knows.
+    signing: PgPool,
     /// For clock and anchor.
     watching: PgPool,
+    /// For everything else.
+    common: PgPool,
 }
 
 impl Databases {
     fn open(config: &Config, vault: &Vault) -> Result<Self> {
-        let anchor = Arc::new(Anchor::new(vault.clone()));
-        let any: Permits = Arc::new(|_| Ok(()));
-        let open = |connections, permits| checks::pool(&config.database, connections, permits);
+        let (database, anchor) = (&config.database, Arc::new(Anchor::new(vault.clone())));
+        let known = Arc::clone(&anchor);
+        let permits = move |lineage: &_| known.permits(lineage);
         Ok(Self {
             anchor,
-            watching: open(WATCHING, any)?,
+            signing: checks::signing_pool(database, batch::LANES, permits)?,
+            watching: checks::pool(database, WATCHING)?,
+            common: checks::pool(database, database.max_connections)?,
         })
     }
 
@@ -110,4 +132,98 @@ impl Databases {
             clock.now()
         }))
     }
+}
+
+/// What is known of the keys, and the keys themselves.
+struct Keys {
+    roster: Arc<Roster>,
+    keyring: Arc<Keyring>,
+    /// How many there should be, and how many there are.
+    counts: Arc<Metric>,
+}
+
+impl Keys {
+    /// Follows the validators of the database from now on.
+    async fn follow(db: &PgPool, vault: &Vault, tasks: &mut Tasks) -> Result<Self> {
+        let database_id = seals::database_id(db).await?;
+        let keys = Self {
+            roster: Arc::default(),
+            keyring: Arc::new(Keyring::new(vault.clone(), database_id)),
+            counts: Metric::gauge(
+                "signer.keys",
+                "Keys that this process should hold, and holds.",
+                "state",
+                ["expected", "loaded"],
+            ),
+        };
+        let channels = &[store::roster::CHANNEL];
+        let (notices, listen) = Notices::listen(db.clone(), channels, tasks.stop());
+        tasks.spawn("notices", listen);
+        let (roster, keyring) = (Arc::clone(&keys.roster), Arc::clone(&keys.keyring));
+        let (counts, db) = (Arc::clone(&keys.counts), db.clone());
+        tasks.spawn_endless("keys", async move {
+            let last = Mutex::default();
+            let told = |report: &Report| tell(report, &counts, &last);
+            roster.follow(&db, &keyring, &notices, told).await;
+        });
+        Ok(keys)
+    }
+}
+
+/// Counts the keys, and says once why which of them are not here.
+fn tell(report: &Report, counts: &Metric, last: &Mutex<Report>) {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    counts.set("expected", count(report.expected));
+    counts.set("loaded", count(report.loaded));
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    if *last == *report {
+        return;
+    }
+    let (expected, loaded) = (report.expected, report.loaded);
+    match report.problems.iter().next() {
+        Some((key, problem)) => {
+            tracing::error!(expected, loaded, %key, %problem, "keys are not loaded");
+        }
+        None => tracing::info!(expected, loaded, "keys are loaded"),
+    }
+    *last = report.clone();
+}
+
+/// What re-anchoring finds and does.
+#[derive(Debug)]
+pub struct Reanchoring {
+    /// Why nothing is signed now, if so.
+    pub problem: Option<String>,
+    /// The ceiling of each chain, and how many validators it has.
+    pub chains: Vec<(Ceiling, i64)>,
+}
+
+/// Lets this database sign from now on: raises the watermarks of every
+/// validator above everything that may have been signed until now, and makes it
+/// the anchored one. With `dry_run` it says so and does nothing.
+///
+/// # Errors
+///
+/// When the clocks differ, the database or Vault do not answer, or another
+/// signer moves the anchor meanwhile.
+pub async fn reanchor(config: &Config, vault: &Vault, dry_run: bool) -> Result<Reanchoring> {
+    checks::examine(&config.database).await?;
+    let db = checks::pool(&config.database, WATCHING)?;
+    let (clock, anchor) = (Clock::default(), Anchor::new(vault.clone()));
+    clock.compare(&db).await?;
+    let now = clock
+        .now()
+        .map_err(|refusal| Error::precondition("CLOCK_SKEW", refusal.detail))?;
+    let problem = anchor.problem(&db).await?;
+    let mut chains = Vec::new();
+    let mut conn = db.acquire().await.map_err(pg::error)?;
+    for chain in store::roster::chains(&mut conn).await? {
+        let count = seals::validators(&mut *conn, &chain.name).await?;
+        chains.push((anchor::ceiling(&chain, now), count));
+    }
+    if !dry_run {
+        let ceilings: Vec<_> = chains.iter().map(|(ceiling, _)| ceiling.clone()).collect();
+        anchor.anew(&db, &ceilings).await?;
+    }
+    Ok(Reanchoring { problem, chains })
 }

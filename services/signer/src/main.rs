@@ -23,6 +23,7 @@ const ROLE: &str = "signer";
   berth-signer --print-config > signer.toml
   berth-signer migrate --database-url postgres://owner@db/berth_signer --grant-to berth_signer
   berth-signer serve --config /etc/berth/signer.toml
+  berth-signer reanchor --config /etc/berth/signer.toml --dry-run
 
 Any number of replicas serve one database; no two databases serve one key."
 )]
@@ -40,6 +41,8 @@ enum Command {
     Serve(Serve),
     /// Prepare the database, as its owner; again after each upgrade
     Migrate(Migrate),
+    /// Let a restored or promoted database sign again; raises every watermark
+    Reanchor(Reanchor),
 }
 
 /// Where the configuration is.
@@ -89,6 +92,21 @@ struct Migrate {
     grant_to: String,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  berth-signer reanchor --config /etc/berth/signer.toml --dry-run
+  berth-signer reanchor --config /etc/berth/signer.toml
+
+Stop every signer on another database first. Every watermark goes above what can
+have been signed until now, which costs each validator two to three epochs.")]
+struct Reanchor {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Say what is wrong and what would be raised, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
 fn main() -> ExitCode {
     // Before anything else: no key may ever stand in a file.
     if let Err(error) = berth_signer::process::no_dumps() {
@@ -125,6 +143,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Migrate(arguments)) => {
             tokio::runtime::Runtime::new()?.block_on(migrate(arguments))?;
         }
+        Some(Command::Reanchor(arguments)) => {
+            let file = arguments.config.load()?;
+            tokio::runtime::Runtime::new()?.block_on(reanchor(&file, arguments.dry_run))?;
+        }
     }
     Ok(())
 }
@@ -147,5 +169,27 @@ async fn migrate(arguments: Migrate) -> anyhow::Result<()> {
         .await
         .context("cannot prepare the database")?;
     println!("the database is prepared; {} may serve", arguments.grant_to);
+    Ok(())
+}
+
+async fn reanchor(file: &File, dry_run: bool) -> anyhow::Result<()> {
+    let vault = Vault::connect(file.vault.of(ROLE)).await?;
+    let outcome = berth_signer::reanchor(&file.signer, &vault, dry_run).await;
+    vault.log_out().await;
+    let found = outcome?;
+    match found.problem {
+        Some(problem) => println!("nothing was signed on this database: {problem}"),
+        None => println!("the database was the anchored one"),
+    }
+    let verb = if dry_run { "would raise" } else { "raised" };
+    for (ceiling, count) in found.chains {
+        println!(
+            "{verb} {count} validators of {} to slot {}, source {} and target {} where they were lower",
+            ceiling.chain, ceiling.slot, ceiling.source, ceiling.target
+        );
+    }
+    if !dry_run {
+        println!("the database is anchored; running signers take notice within seconds");
+    }
     Ok(())
 }

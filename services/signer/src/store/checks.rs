@@ -17,9 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lineage(pub String);
 
-/// Whether a connection to a database of this lineage may be used.
-pub type Permits = Arc<dyn Fn(&Lineage) -> Result<(), String> + Send + Sync>;
-
 /// A database that nothing may be signed on.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -44,24 +41,40 @@ pub async fn examine(config: &DatabaseConfig) -> Result<()> {
     migrated(&mut conn).await.map_err(refused)
 }
 
-/// Connections that are checked each time that one is made.
+/// Connections, checked each time that one is made.
 ///
 /// # Errors
 ///
 /// [`Error::Internal`] when the URL is none.
-pub fn pool(config: &DatabaseConfig, connections: u32, permits: Permits) -> Result<PgPool> {
+pub fn pool(config: &DatabaseConfig, connections: u32) -> Result<PgPool> {
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
-        // One round trip less; a dead connection fails its statement, and what
-        // has no answer is refused.
+        .after_connect(|conn, _| Box::pin(async move { admit(conn).await.map(drop) }));
+    Ok(pool.connect_lazy_with(options(config)?))
+}
+
+/// Connections for decisions: only to a server that `permits` knows, and without
+/// a round trip before each use. A dead one fails its statement, and what has no
+/// answer is not signed.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when the URL is none.
+pub fn signing_pool(
+    config: &DatabaseConfig,
+    connections: u32,
+    permits: impl Fn(&Lineage) -> Result<(), String> + Send + Sync + 'static,
+) -> Result<PgPool> {
+    let permits = Arc::new(permits);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
         .test_before_acquire(false)
         .after_connect(move |conn, _| {
             let permits = Arc::clone(&permits);
-            Box::pin(async move {
-                let lineage = admit(conn).await?;
-                permits(&lineage).map_err(unsafe_database)
-            })
+            Box::pin(async move { permits(&admit(conn).await?).map_err(unsafe_database) })
         });
     Ok(pool.connect_lazy_with(options(config)?))
 }

@@ -83,11 +83,11 @@ pub async fn begin(db: impl PgExecutor<'_>, sequence: i64) -> Result<Seal> {
 pub async fn seal(db: impl PgExecutor<'_>) -> Result<()> {
     sqlx::query(
         "with last as (select * from seal order by sequence desc limit 1),
-              over as (select pg_snapshot_xmin(pg_current_snapshot()) as xmin)
+              over as (select pg_snapshot_xmin(pg_current_snapshot()) as oldest)
          insert into seal (sequence, until, hash)
-         select sequence + 1, xmin, sealed(hash, until, xmin)
+         select sequence + 1, oldest, sealed(hash, until, oldest)
          from last, over
-         where exists (select from signature where transaction >= until and transaction < xmin)
+         where exists (select from signature where transaction >= until and transaction < oldest)
          on conflict do nothing",
     )
     .execute(db)

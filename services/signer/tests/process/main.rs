@@ -9,10 +9,12 @@
     reason = "a helper that panics is a test that fails"
 )]
 
+mod anchor;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
 #[path = "../../../runtime/tests/support/held.rs"]
 mod held;
+mod ledger;
 mod life;
 mod postgres;
 mod signer;

@@ -4,12 +4,14 @@ use crate::eventually::eventually;
 use crate::held::Held;
 use crate::postgres::{DATABASE, OWNER, Postgres, SERVING};
 use crate::vault::Server;
+use berth_secrets::{SignerPath, Vault};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use secrecy::ExposeSecret as _;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +21,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+/// The node and the placement of the machine that calls.
+const NODE: &str = "node-00000000-0000-7000-8000-000000000001";
+const PLACEMENT: &str = "placement-00000000-0000-7000-8000-000000000001";
 
 /// What a signer stands on, and its configuration.
 pub(crate) struct Site {
@@ -118,25 +124,45 @@ impl Site {
         running.log()
     }
 
-    /// A request of a placement's machine to the duty listener.
-    pub(crate) async fn of_a_placement(&self, path: &str) -> String {
+    /// A placement's machine.
+    pub(crate) async fn placement(&self) -> Caller {
         let provisioning = self.vault.login("provisioning").await;
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::default()
             .serialize_request(&key)
             .unwrap();
-        let csr = request.pem().unwrap();
         let chain = provisioning
-            .sign_placement_csr(&csr, "node-1", "placement-1", 1)
+            .sign_placement_csr(&request.pem().unwrap(), NODE, PLACEMENT, 1)
             .await
             .unwrap();
         let authority = provisioning.services_ca().await.unwrap();
-        get(
-            self.duty(),
-            (&chain, &key.serialize_pem(), &authority),
-            path,
+        Caller::new(self.duty(), (&chain, &key.serialize_pem(), &authority))
+    }
+
+    /// Another service.
+    pub(crate) async fn service(&self, role: &str) -> Caller {
+        let vault = self.vault.login(role).await;
+        let identity = vault.issue_service_certificate(role).await.unwrap();
+        let key = identity.private_key.expose_secret();
+        Caller::new(
+            self.admin(),
+            (&identity.certificate_chain, key, &identity.ca),
         )
-        .await
+    }
+
+    /// How far the anchor in Vault has come.
+    async fn anchor(&self, vault: &Vault) -> Option<i64> {
+        let record = vault.read_record(&SignerPath::anchor()).await.ok()??;
+        record.fields["sequence"].parse().ok()
+    }
+
+    /// Waits until the anchor in Vault has come so far.
+    pub(crate) async fn anchored_at(&self, sequence: i64) {
+        let vault = self.vault.login("signer").await;
+        eventually("the anchor moves", async || {
+            (self.anchor(&vault).await? >= sequence).then_some(())
+        })
+        .await;
     }
 }
 
@@ -187,32 +213,45 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Everything that a request of HTTP/1.1 is answered, with this certificate and
-/// key, and this authority for the other side.
-async fn get(address: SocketAddr, identity: (&str, &str, &str), path: &str) -> String {
-    let (chain, key, authority) = identity;
-    let certificates = |pem: &str| -> Vec<_> {
-        let all = CertificateDer::pem_slice_iter(pem.as_bytes());
-        all.map(Result::unwrap).collect()
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(authority) {
-        roots.add(certificate).unwrap();
+/// Somebody with a certificate who calls a listener.
+pub(crate) struct Caller {
+    address: SocketAddr,
+    connector: TlsConnector,
+}
+
+impl Caller {
+    /// With certificate and key, and the authority of the other side.
+    fn new(address: SocketAddr, (chain, key, authority): (&str, &str, &str)) -> Self {
+        let certificates = |pem: &str| -> Vec<_> {
+            let all = CertificateDer::pem_slice_iter(pem.as_bytes());
+            all.map(Result::unwrap).collect()
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(authority) {
+            roots.add(certificate).unwrap();
+        }
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(certificates(chain), key)
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self {
+            address,
+            connector: TlsConnector::from(Arc::new(config)),
+        }
     }
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(certificates(chain), key)
-        .unwrap();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from("signer").unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(name, stream).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: signer\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    // The other side may close without a farewell.
-    stream.read_to_end(&mut answer).await.ok();
-    text(&answer)
+
+    /// Everything that a request is answered; nothing when nobody answers.
+    pub(crate) async fn get(&self, path: &str) -> Option<String> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let name = ServerName::try_from("signer").unwrap();
+        let mut stream = self.connector.connect(name, stream).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: signer\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        // The other side may close without a farewell.
+        stream.read_to_end(&mut answer).await.ok();
+        Some(text(&answer))
+    }
 }

@@ -3,6 +3,8 @@
 use berth_secrets::bootstrap::{BootstrapPlan, bootstrap};
 use berth_secrets::dev::{DevStorage, DevVault, DevVaultConfig};
 use berth_secrets::{Error, Vault, VaultConfig, deliver_secret_id};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::env;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -44,12 +46,42 @@ impl Server {
 
     /// A role, logged in.
     pub(crate) async fn login(&self, role: &str) -> Vault {
+        let config = self.config(role).await;
+        Vault::connect(config).await.unwrap()
+    }
+
+    /// A role that waits for no answer long.
+    pub(crate) async fn hasty(&self, role: &str) -> Vault {
+        let config = VaultConfig {
+            timeout_seconds: 2,
+            connect_wait_seconds: 60,
+            ..self.config(role).await
+        };
+        Vault::connect(config).await.unwrap()
+    }
+
+    async fn config(&self, role: &str) -> VaultConfig {
         let file = self.secret_ids().join(role);
         let config = VaultConfig::new(self.address(), Some(self.ca_file()), role, file);
         deliver_secret_id(self.vault.admin(), &config)
             .await
             .unwrap();
-        Vault::connect(config).await.unwrap()
+        config
+    }
+
+    /// Has it answer nothing.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Has it answer again.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.vault.id().unwrap().try_into().unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
     }
 }
 

@@ -1,0 +1,247 @@
+//! Databases that went back, lost something or came from elsewhere: nothing is
+//! signed on them.
+
+use crate::eventually::eventually;
+use crate::ledger::Ledger;
+use crate::postgres::{ADMIN, DATABASE, OWNER, SERVING};
+use crate::signer::{Running, Site, said, signer};
+use crate::vault::Server;
+use berth_signer::anchor::Anchor;
+use berth_signer::domain::refusal::Reason;
+use nix::sys::signal::Signal;
+use std::fs;
+
+/// Far above what can be signed now.
+const FAR: i64 = 1_000_000_000_000;
+
+/// Waits until the health of a signer says so of clock and anchor.
+async fn eventually_says(site: &Site, wanted: &str) {
+    let monitoring = site.service("monitoring").await;
+    eventually(wanted, async || {
+        let health = monitoring.get("/healthcheck").await?;
+        health.contains(wanted).then_some(())
+    })
+    .await;
+}
+
+const ANCHORED: &str = r#""id":"clock-and-anchor-check","status":"UP""#;
+const NOT_ANCHORED: &str = r#""reason":"NOT_ANCHORED""#;
+
+async fn end(mut running: Running) {
+    running.signal(Signal::SIGTERM);
+    running.ended().await;
+}
+
+#[tokio::test]
+async fn a_restored_database_signs_nothing_until_it_is_reanchored_which_only_raises() {
+    let site = Site::start().await;
+    let running = site.serve().await;
+    eventually_says(&site, ANCHORED).await;
+    let ledger = Ledger::open(&site).await;
+    let (ours, imported) = (ledger.validator(1).await, ledger.validator(2).await);
+    let raise = format!(
+        "update validator set block_slot = {FAR} where {}",
+        imported.row()
+    );
+    site.postgres.sql(DATABASE, &raise).await;
+    ledger.sign(ours.block(10, 1)).await.unwrap();
+    site.anchored_at(1).await;
+    end(running).await;
+    ledger.close().await;
+
+    // A backup, then a block more, then the backup again.
+    let backup = format!("create database backup template {DATABASE} owner {OWNER}");
+    site.postgres.sql("postgres", &backup).await;
+    let running = site.serve().await;
+    eventually_says(&site, ANCHORED).await;
+    let ledger = Ledger::open(&site).await;
+    ledger.sign(ours.block(11, 1)).await.unwrap();
+    site.anchored_at(2).await;
+    end(running).await;
+    ledger.close().await;
+    let drop = format!("drop database {DATABASE}");
+    site.postgres.sql("postgres", &drop).await;
+    let rename = format!("alter database backup rename to {DATABASE}");
+    site.postgres.sql("postgres", &rename).await;
+
+    let running = site.serve().await;
+    eventually_says(&site, NOT_ANCHORED).await;
+    assert!(
+        running
+            .log()
+            .contains("the database is older than its anchor"),
+        "{}",
+        running.log()
+    );
+    let config = site.config(SERVING);
+    let config = config.to_str().unwrap();
+    let dry = said(
+        &signer(&["reanchor", "--dry-run", "--config", config])
+            .output()
+            .unwrap(),
+    );
+    assert!(
+        dry.contains("older than its anchor") && dry.contains("would raise 2 validators"),
+        "{dry}"
+    );
+    eventually_says(&site, NOT_ANCHORED).await;
+    assert_eq!(site.postgres.psql(ADMIN, &ours.watermark()).trim(), "10");
+
+    let done = said(&signer(&["reanchor", "--config", config]).output().unwrap());
+    assert!(done.contains("raised 2 validators of devnet"), "{done}");
+    eventually_says(&site, ANCHORED).await;
+    let raised: i64 = site
+        .postgres
+        .psql(ADMIN, &ours.watermark())
+        .trim()
+        .parse()
+        .unwrap();
+    assert!((100_000_000..FAR).contains(&raised), "{raised}");
+    assert_eq!(
+        site.postgres.psql(ADMIN, &imported.watermark()).trim(),
+        FAR.to_string()
+    );
+    let ledger = Ledger::open(&site).await;
+    // What was signed and forgotten is refused, the very same too.
+    for (slot, root) in [(10, 1), (11, 1), (11, 2), (12, 1)] {
+        ledger.sign(ours.block(slot, root)).await.unwrap_err();
+    }
+    ledger
+        .sign(ours.block(raised.unsigned_abs() + 1, 1))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_lost_records_signs_nothing() {
+    let site = Site::start().await;
+    let vault = site.vault.login("signer").await;
+    let ledger = Ledger::open(&site).await;
+    let anchor = ledger.anchor(&vault).await;
+    let ours = ledger.validator(1).await;
+    ledger.sign(ours.block(10, 1)).await.unwrap();
+    ledger.sign(ours.block(11, 1)).await.unwrap();
+    ledger.sealed(&anchor).await;
+    anchor.check().unwrap();
+
+    // The row alone went back: the history knows better.
+    let before = "set session_replication_role = replica;";
+    let row = format!("{before} update validator set block_slot = 10");
+    site.postgres.sql(DATABASE, &row).await;
+    let refusal = ledger.anchor(&vault).await.check().unwrap_err();
+    assert!(
+        refusal.detail.contains("1 validators signed more"),
+        "{refusal}"
+    );
+
+    // Row and history went back: the seals know better.
+    let history = format!("{before} delete from signature where slot = 11");
+    site.postgres.sql(DATABASE, &history).await;
+    let refusal = ledger.anchor(&vault).await.check().unwrap_err();
+    assert!(
+        refusal.detail.contains("the history is not what seal"),
+        "{refusal}"
+    );
+
+    // All three went back: the anchor knows better.
+    let seals = format!("{before} delete from seal where sequence > 0");
+    site.postgres.sql(DATABASE, &seals).await;
+    let refusal = ledger.anchor(&vault).await.check().unwrap_err();
+    assert!(
+        refusal.detail.contains("older than its anchor"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn another_database_is_not_taken_for_the_one_that_signed() {
+    let site = Site::start().await;
+    let vault = site.vault.login("signer").await;
+    let ledger = Ledger::open(&site).await;
+    let first = ledger.anchor(&vault).await;
+    first.check().unwrap();
+    ledger.validator(1).await;
+
+    // A Vault that knows nothing of this database.
+    let elsewhere = Server::start().await;
+    let refusal = ledger
+        .anchor(&elsewhere.login("signer").await)
+        .await
+        .check()
+        .unwrap_err();
+    assert!(refusal.detail.contains("Vault has no anchor"), "{refusal}");
+
+    // A database that knows nothing of what was signed.
+    ledger.close().await;
+    let aside = format!("alter database {DATABASE} rename to aside");
+    site.postgres.sql("postgres", &aside).await;
+    let new = format!("create database {DATABASE} owner {OWNER}");
+    site.postgres.sql("postgres", &new).await;
+    site.migrate();
+    let ledger = Ledger::open(&site).await;
+    let refusal = ledger.anchor(&vault).await.check().unwrap_err();
+    assert!(refusal.detail.contains("is of database"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_promoted_server_is_noticed_by_a_signer_that_runs() {
+    let mut site = Site::start().await;
+    let running = site.serve().await;
+    eventually_says(&site, ANCHORED).await;
+    site.postgres.stop();
+    fs::write(site.postgres.data().join("recovery.signal"), "").unwrap();
+    site.postgres.run(&["restore_command=false"]).await;
+    eventually_says(&site, NOT_ANCHORED).await;
+    assert!(running.log().contains("00000002"), "{}", running.log());
+
+    let config = site.config(SERVING);
+    let done = said(
+        &signer(&["reanchor", "--config", config.to_str().unwrap()])
+            .output()
+            .unwrap(),
+    );
+    assert!(done.contains("the database is anchored"), "{done}");
+    eventually_says(&site, ANCHORED).await;
+}
+
+#[tokio::test]
+async fn replicas_share_one_anchor() {
+    let site = Site::start().await;
+    let vault = site.vault.login("signer").await;
+    let ledger = Ledger::open(&site).await;
+    let (one, two) = tokio::join!(ledger.anchor(&vault), ledger.anchor(&vault));
+    // The second may have met the first while it made the anchor.
+    two.look(&ledger.db).await.unwrap();
+    let ours = ledger.validator(1).await;
+    for slot in 1..=20 {
+        ledger.sign(ours.block(slot, 1)).await.unwrap();
+        let (first, second) = tokio::join!(one.look(&ledger.db), two.look(&ledger.db));
+        first.unwrap();
+        second.unwrap();
+        one.check().and(two.check()).unwrap();
+    }
+    ledger.sealed(&two).await;
+    one.check().and(two.check()).unwrap();
+}
+
+#[tokio::test]
+async fn a_signer_signs_on_while_vault_is_away_and_none_starts() {
+    let site = Site::start().await;
+    let vault = site.vault.hasty("signer").await;
+    let ledger = Ledger::open(&site).await;
+    let anchor = ledger.anchor(&vault).await;
+    let ours = ledger.validator(1).await;
+
+    site.vault.pause();
+    ledger.sign(ours.block(1, 1)).await.unwrap();
+    anchor.look(&ledger.db).await.unwrap_err();
+    anchor.check().unwrap();
+    // One that starts now cannot know.
+    let new = Anchor::new(vault.clone());
+    new.look(&ledger.db).await.unwrap_err();
+    assert_eq!(new.check().unwrap_err().reason, Reason::NotAnchored);
+
+    site.vault.resume();
+    ledger.sealed(&anchor).await;
+    anchor.check().unwrap();
+}
