@@ -77,6 +77,13 @@ pub(super) fn text(code: StatusCode, body: String) -> Response<Body> {
     typed(code, "text/plain; charset=utf-8", body)
 }
 
+/// Nothing but a code.
+pub(super) fn empty(code: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = code;
+    answer
+}
+
 fn typed(code: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
     let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = code;

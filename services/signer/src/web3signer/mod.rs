@@ -11,10 +11,12 @@
 mod answers;
 mod body;
 mod health;
+mod keymanager;
 mod rate;
 mod routes;
+mod settings;
 
-pub use routes::{admin_routes, duty_routes};
+pub use routes::{admin_routes, duty_routes, keymanager_routes};
 
 use crate::Present;
 use crate::batch::Batcher;

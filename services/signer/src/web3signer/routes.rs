@@ -2,20 +2,33 @@
 
 use super::answers::{self, Form};
 use super::health;
+use super::keymanager::Keymanager;
+use super::settings::Setting;
 use super::{Asker, Duty, Unsigned};
 use crate::domain::refusal::Reason;
+use crate::keys::Keys;
 use crate::store::roster;
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{get, post};
-use berth_core::Result;
+use berth_core::{AccountId, Error};
+use berth_runtime::auth::ACCOUNT_HEADER;
 use berth_runtime::metrics::Metric;
 use berth_runtime::{pg, status};
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::PgPool;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest body of the Keymanager API: an interchange, and keystores.
+const LONGEST: usize = 20 << 20;
+/// Longest time for one to arrive.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the duty listener serves, to placements.
 pub fn duty_routes(duty: Arc<Duty>) -> Router {
@@ -37,6 +50,24 @@ pub fn admin_routes(duty: Arc<Duty>, more: Vec<Arc<Metric>>) -> Router {
         .route("/reload", post(reload))
         .route("/api/v1/eth2/highWatermark", get(high_watermark))
         .with_state(duty)
+}
+
+/// The Keymanager API, for the account that the gateway names.
+pub fn keymanager_routes(db: PgPool, keys: Keys) -> Router {
+    let of = |setting: Setting| {
+        get(move |state, owner, path| read(setting, state, owner, path))
+            .post(move |state, owner, path, body| write(setting, state, owner, path, body))
+            .delete(move |state, owner, path| unset(setting, state, owner, path))
+    };
+    let settings = "/eth/v1/validator/{key}";
+    Router::new()
+        .route("/eth/v1/keystores", get(list).post(import).delete(delete))
+        .route(
+            &format!("{settings}/feerecipient"),
+            of(Setting::FeeRecipient),
+        )
+        .route(&format!("{settings}/gas_limit"), of(Setting::GasLimit))
+        .with_state(Keymanager { db, keys })
 }
 
 /// The code of a refusal. Clients rely on 404 for a key and 412 for a rule.
@@ -129,9 +160,7 @@ async fn healthcheck(State(duty): State<Arc<Duty>>) -> Response<Body> {
 
 async fn reload(State(duty): State<Arc<Duty>>) -> Response<Body> {
     duty.roster.reload();
-    let mut answer = Response::new(Body::empty());
-    *answer.status_mut() = StatusCode::ACCEPTED;
-    answer
+    answers::empty(StatusCode::ACCEPTED)
 }
 
 async fn high_watermark(State(duty): State<Arc<Duty>>) -> Response<Body> {
@@ -149,9 +178,111 @@ async fn high_watermark(State(duty): State<Arc<Duty>>) -> Response<Body> {
     }
 }
 
-async fn highest(duty: &Duty) -> Result<(Option<i64>, Option<i64>)> {
+async fn highest(duty: &Duty) -> berth_core::Result<(Option<i64>, Option<i64>)> {
     let mut conn = duty.db.acquire().await.map_err(pg::error)?;
     roster::high_watermark(&mut conn).await
+}
+
+/// The account that a request is made for.
+struct Owner(AccountId);
+
+impl<S: Sync> FromRequestParts<S> for Owner {
+    type Rejection = Response<Body>;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Response<Body>> {
+        let account = head.extensions.get::<AccountId>();
+        account.copied().map(Self).ok_or_else(|| {
+            failed(&Error::Unauthenticated {
+                reason: "NOT_SIGNED_IN",
+                message: format!("name the account in `{ACCOUNT_HEADER}`"),
+            })
+        })
+    }
+}
+
+/// A body of the Keymanager API.
+struct Whole(Bytes);
+
+impl<S: Sync> FromRequest<S> for Whole {
+    type Rejection = Response<Body>;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response<Body>> {
+        let body = timeout(PATIENCE, to_bytes(request.into_body(), LONGEST)).await;
+        body.ok().and_then(Result::ok).map(Self).ok_or_else(|| {
+            let problem = format!("must have {LONGEST} bytes at most, and come within a minute");
+            failed(&Error::invalid("body", problem))
+        })
+    }
+}
+
+async fn list(State(keymanager): State<Keymanager>, Owner(account): Owner) -> Response<Body> {
+    told(keymanager.list(account).await)
+}
+
+async fn import(
+    State(keymanager): State<Keymanager>,
+    Owner(account): Owner,
+    Whole(body): Whole,
+) -> Response<Body> {
+    told(keymanager.import(account, &body).await)
+}
+
+async fn delete(
+    State(keymanager): State<Keymanager>,
+    Owner(account): Owner,
+    Whole(body): Whole,
+) -> Response<Body> {
+    told(keymanager.delete(account, &body).await)
+}
+
+async fn read(
+    setting: Setting,
+    State(keymanager): State<Keymanager>,
+    Owner(account): Owner,
+    Path(key): Path<String>,
+) -> Response<Body> {
+    told(keymanager.read(account, &key, setting).await)
+}
+
+async fn write(
+    setting: Setting,
+    State(keymanager): State<Keymanager>,
+    Owner(account): Owner,
+    Path(key): Path<String>,
+    Whole(body): Whole,
+) -> Response<Body> {
+    let written = keymanager.write(account, &key, setting, Some(&body));
+    done(StatusCode::ACCEPTED, written.await)
+}
+
+async fn unset(
+    setting: Setting,
+    State(keymanager): State<Keymanager>,
+    Owner(account): Owner,
+    Path(key): Path<String>,
+) -> Response<Body> {
+    let unset = keymanager.write(account, &key, setting, None);
+    done(StatusCode::NO_CONTENT, unset.await)
+}
+
+fn told(outcome: berth_core::Result<Value>) -> Response<Body> {
+    match outcome {
+        Ok(value) => answers::json(StatusCode::OK, &value),
+        Err(error) => failed(&error),
+    }
+}
+
+fn done(code: StatusCode, outcome: berth_core::Result<()>) -> Response<Body> {
+    match outcome {
+        Ok(()) => answers::empty(code),
+        Err(error) => failed(&error),
+    }
+}
+
+/// An error in the form of the Keymanager API.
+fn failed(error: &Error) -> Response<Body> {
+    let code = status::plain(error).status();
+    answers::json(code, &json!({ "message": error.to_string() }))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::line::connect;
 use crate::requests::request;
 use crate::site::{Node, SLOT, Site, path, sign};
-use crate::vault::public_key;
+use crate::support::public_key;
 use berth_core::Fence;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,6 +1,8 @@
 //! A caller's connection to a listener.
 
 use crate::authority::{Issued, Pki};
+use berth_core::AccountId;
+use berth_runtime::auth::ACCOUNT_HEADER;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -44,6 +46,7 @@ pub(crate) async fn connect(
 /// One connection of HTTP/2, as the agent has it.
 pub(crate) struct Line {
     sender: SendRequest<Full<Bytes>>,
+    account: Option<AccountId>,
     _task: JoinSet<()>,
 }
 
@@ -94,7 +97,16 @@ impl Line {
         });
         Self {
             sender,
+            account: None,
             _task: task,
+        }
+    }
+
+    /// The same for an account, as the gateway does it.
+    pub(crate) fn of(self, account: AccountId) -> Self {
+        Self {
+            account: Some(account),
+            ..self
         }
     }
 
@@ -119,6 +131,9 @@ impl Line {
             .header(CONTENT_TYPE, "application/json");
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
+        }
+        if let Some(account) = self.account {
+            request = request.header(ACCOUNT_HEADER, account.to_string());
         }
         let request = request.body(Full::from(body)).unwrap();
         let mut sender = self.sender.clone();

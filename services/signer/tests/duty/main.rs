@@ -15,7 +15,11 @@ mod chain;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
 mod fences;
+mod keymanager;
 mod line;
+#[expect(dead_code, reason = "nothing comes sealed here")]
+#[path = "../keys/made.rs"]
+mod made;
 mod refused;
 #[path = "../compat/requests.rs"]
 mod requests;
@@ -23,6 +27,6 @@ mod room;
 mod signed;
 mod site;
 #[path = "../keys/support.rs"]
-mod vault;
+mod support;
 #[path = "../compat/vectors.rs"]
 mod vectors;

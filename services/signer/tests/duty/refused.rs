@@ -3,7 +3,7 @@
 use crate::line::Line;
 use crate::requests::request;
 use crate::site::{Node, SLOT, Site, path, sign};
-use crate::vault::public_key;
+use crate::support::public_key;
 use berth_core::Fence;
 use berth_signer::domain::refusal::Reason;
 use berth_signer::domain::{Chain, PublicKey, Refusal};

@@ -4,7 +4,7 @@ use crate::chain::{STRICT, begin, schedule};
 use crate::line::connect;
 use crate::requests::{KINDS, request};
 use crate::site::{SLOT, Site, path, sign};
-use crate::vault::public_key;
+use crate::support::public_key;
 use crate::vectors::folder;
 use berth_core::Fence;
 use berth_signer::domain::eth::SignRequest;

@@ -4,7 +4,7 @@ use crate::authority::{Issued, Pki};
 use crate::chain::{begin, chain};
 use crate::eventually::eventually;
 use crate::line::{Answer, Line};
-use crate::vault::{Server, key, public_key};
+use crate::support::{Server, key, public_key};
 use berth_core::{AccountId, Fence, NodeId, PlacementId};
 use berth_runtime::identity::Trust;
 use berth_runtime::notices::Notices;
@@ -12,9 +12,10 @@ use berth_runtime::server;
 use berth_signer::batch::Batcher;
 use berth_signer::domain::{Chain, Preset, PublicKey, Refusal};
 use berth_signer::keyring::Keyring;
+use berth_signer::keys::Keys;
 use berth_signer::roster::Roster;
 use berth_signer::store::{fences, roster};
-use berth_signer::web3signer::{Duty, admin_routes, duty_routes};
+use berth_signer::web3signer::{Duty, admin_routes, duty_routes, keymanager_routes};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::net::SocketAddr;
@@ -78,10 +79,13 @@ impl Site {
         let (known, keys, pool) = (Arc::clone(&roster), Arc::clone(&keyring), db.clone());
         tasks.spawn(async move { known.follow(&pool, &keys, &notices, |_| ()).await });
         let identity = pki.identity("signer");
+        let keys = Keys::new(db.clone(), Arc::clone(&keyring));
+        let looked_after = admin_routes(Arc::clone(&duty), Vec::new())
+            .merge(keymanager_routes(db.clone(), keys));
         let mut addresses = Vec::new();
         for (trust, routes) in [
-            (Trust::Placements, duty_routes(Arc::clone(&duty))),
-            (Trust::Services, admin_routes(duty, Vec::new())),
+            (Trust::Placements, duty_routes(duty)),
+            (Trust::Services, looked_after),
         ] {
             let listener = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
             addresses.push(listener.local_addr().unwrap());
