@@ -3,12 +3,11 @@
 
 use crate::domain::eth::Policy;
 use crate::domain::validator::State;
-use crate::domain::{Address, Chain, PublicKey, Root};
+use crate::domain::{Address, Chain, PublicKey};
 use berth_core::{AccountId, NodeId, Result};
 use berth_runtime::pg;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 
 /// Notified when a chain or a validator comes, when the forks of a chain change,
@@ -34,14 +33,12 @@ pub struct Row {
 ///
 /// # Errors
 ///
-/// Those of the database, and of a chain that is not one.
+/// Those of the database.
 pub async fn chains(conn: &mut PgConnection) -> Result<Vec<Chain>> {
-    let rows = sqlx::query("select * from chain")
+    sqlx::query_as("select * from chain")
         .fetch_all(conn)
         .await
-        .map_err(pg::error)?;
-    let chains: sqlx::Result<_> = rows.iter().map(chain).collect();
-    chains.map_err(pg::error)
+        .map_err(pg::error)
 }
 
 /// All validators whose keys are not destroyed, by key.
@@ -82,22 +79,6 @@ pub async fn high_watermark(conn: &mut PgConnection) -> Result<(Option<i64>, Opt
 pub async fn answers(conn: &mut PgConnection) -> Result<()> {
     let asked = sqlx::query("select 1").execute(conn).await;
     asked.map(|_| ()).map_err(pg::error)
-}
-
-fn chain(row: &PgRow) -> sqlx::Result<Chain> {
-    let root: &[u8] = row.try_get("genesis_validators_root")?;
-    let genesis_time: i64 = row.try_get("genesis_time")?;
-    let seconds_per_slot: i32 = row.try_get("seconds_per_slot")?;
-    let preset: &str = row.try_get("preset")?;
-    let Json(forks) = row.try_get("forks")?;
-    Ok(Chain {
-        name: row.try_get("name")?,
-        genesis_validators_root: Root::try_from(root).map_err(wrong)?,
-        genesis_time: u64::try_from(genesis_time).map_err(wrong)?,
-        seconds_per_slot: u32::try_from(seconds_per_slot).map_err(wrong)?,
-        preset: preset.parse().map_err(wrong)?,
-        forks,
-    })
 }
 
 fn validator(row: &PgRow) -> sqlx::Result<Row> {

@@ -74,7 +74,10 @@ async fn keystores_come_with_their_past_or_wait(db: PgPool) {
     // Nobody else sees them, or takes them over.
     let other = owner(&site, AccountId::generate()).await;
     assert_eq!(listed(&other).await, Vec::<Value>::new());
-    assert_eq!(statuses(&other.post(KEYSTORES, &body).await), ["error", "error"]);
+    assert_eq!(
+        statuses(&other.post(KEYSTORES, &body).await),
+        ["error", "error"]
+    );
 
     let strange = interchange::minified(Root([9; 32]), &past).unwrap();
     body["slashing_protection"] = json!(strange);
@@ -111,7 +114,10 @@ async fn a_keystore_that_is_deleted_signs_no_more_and_leaves_its_past(db: PgPool
     sign(&machine, 1, &body).await.refused(412, "DISABLED");
     sign(&machine, 2, &body).await.signature();
     let read = |answer: &Answer| {
-        let text = answer.json()["slashing_protection"].as_str().unwrap().to_owned();
+        let text = answer.json()["slashing_protection"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         interchange::parse(&text, site.chain.genesis_validators_root).unwrap()
     };
     let past = read(&answer);
@@ -139,7 +145,12 @@ async fn fee_recipient_and_gas_limit_are_set_by_the_owner(db: PgPool) {
             format!("0x{}", "ab".repeat(20)),
             format!("0x{}", "00".repeat(20)),
         ),
-        ("gas_limit", "gas_limit", "36000000".to_owned(), "-1".to_owned()),
+        (
+            "gas_limit",
+            "gas_limit",
+            "36000000".to_owned(),
+            "-1".to_owned(),
+        ),
     ] {
         let path = format!("/eth/v1/validator/{key}/{name}");
         assert_eq!(line.get(&path).await.code, 200);

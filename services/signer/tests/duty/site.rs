@@ -80,8 +80,8 @@ impl Site {
         tasks.spawn(async move { known.follow(&pool, &keys, &notices, |_| ()).await });
         let identity = pki.identity("signer");
         let keys = Keys::new(db.clone(), Arc::clone(&keyring));
-        let looked_after = admin_routes(Arc::clone(&duty), Vec::new())
-            .merge(keymanager_routes(db.clone(), keys));
+        let looked_after =
+            admin_routes(Arc::clone(&duty), Vec::new()).merge(keymanager_routes(db.clone(), keys));
         let mut addresses = Vec::new();
         for (trust, routes) in [
             (Trust::Placements, duty_routes(duty)),
