@@ -117,6 +117,7 @@ pub(crate) const ROWS: &[Service] = &[
             ("UpdateValidator", &["gateway"]),
             ("DisableValidator", &["gateway"]),
             ("EnableValidator", &["gateway"]),
+            ("RemoveValidator", &["gateway"]),
             ("ExportProtection", &["gateway"]),
             ("ImportProtection", &["gateway"]),
             ("SignVoluntaryExit", &["gateway"]),

@@ -1,12 +1,11 @@
 //! Voluntary exits: for owners, never for machines.
 
-use super::{Api, pb};
-use crate::domain::PublicKey;
+use super::{Api, convert, pb};
 use crate::domain::eth::exit::{SignedVoluntaryExit, VoluntaryExit};
 use crate::store::{chains, validators};
-use berth_core::{Error, Result, Violations};
+use berth_core::{Error, Result};
+use berth_runtime::auth;
 use berth_runtime::once::once;
-use berth_runtime::{auth, wire};
 use tonic::Request;
 
 pub(super) async fn sign(
@@ -15,7 +14,7 @@ pub(super) async fn sign(
 ) -> Result<pb::SignVoluntaryExitResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
-    let public_key = confirmed(&request)?;
+    let public_key = convert::confirmed(&request.public_key, &request.confirmation)?;
     let mut conn = api.connection().await?;
     let validator = validators::get(&mut conn, account, &public_key).await?;
     let chain = chains::get(&mut conn, &validator.chain).await?;
@@ -47,15 +46,4 @@ pub(super) async fn sign(
     Ok(pb::SignVoluntaryExitResponse {
         signed_exit: serde_json::to_string(&signed).map_err(Error::internal)?,
     })
-}
-
-/// The public key, typed twice.
-fn confirmed(request: &pb::SignVoluntaryExitRequest) -> Result<PublicKey> {
-    let mut violations = Violations::default();
-    let key = violations.absorb(wire::parse("public_key", &request.public_key))?;
-    let typed = violations.absorb(wire::parse("confirmation", &request.confirmation))?;
-    if key.is_some() && typed.is_some() && typed != key {
-        violations.add("confirmation", "is not the public key");
-    }
-    violations.finish(key)
 }

@@ -162,6 +162,13 @@ impl SigningService for Api {
         status::reply(validators::enable(self, request).await)
     }
 
+    async fn remove_validator(
+        &self,
+        request: Request<pb::RemoveValidatorRequest>,
+    ) -> Answer<pb::RemoveValidatorResponse> {
+        status::reply(validators::remove(self, request).await)
+    }
+
     async fn export_protection(
         &self,
         request: Request<pb::ExportProtectionRequest>,

@@ -5,7 +5,7 @@ use crate::domain::PublicKey;
 use crate::domain::validator::Event;
 use crate::keys;
 use crate::store::validators as store;
-use berth_core::{AccountId, Resource, Result};
+use berth_core::{AccountId, Error, Resource, Result};
 use berth_runtime::once::once;
 use berth_runtime::page::Page;
 use berth_runtime::{auth, wire};
@@ -109,6 +109,37 @@ pub(super) async fn enable(
     .await?;
     let validator = read(api, account, &key).await?;
     Ok(pb::EnableValidatorResponse { validator })
+}
+
+pub(super) async fn remove(
+    api: &Api,
+    request: Request<pb::RemoveValidatorRequest>,
+) -> Result<pb::RemoveValidatorResponse> {
+    let account = auth::account(&request)?;
+    let request = request.into_inner();
+    let key = convert::confirmed(&request.public_key, &request.confirmation)?;
+    let key = once(
+        &api.db,
+        account,
+        &request.request_id,
+        &request,
+        async |txn| {
+            let before = store::lock(txn, account, &key).await?;
+            if let Some(node) = before.node_id {
+                return Err(Error::precondition(
+                    "VALIDATOR_BOUND",
+                    format!("{key} is a validator of {node}; retire that node first"),
+                ));
+            }
+            store::save(txn, &before, &before.apply(Event::Remove)?).await?;
+            Ok(key)
+        },
+    )
+    .await?;
+    // After the commit nothing signs with it; a repeat destroys what is left.
+    api.keys.destroy(&key).await?;
+    let validator = read(api, account, &key).await?;
+    Ok(pb::RemoveValidatorResponse { validator })
 }
 
 async fn read(api: &Api, account: AccountId, key: &PublicKey) -> Result<Option<pb::Validator>> {

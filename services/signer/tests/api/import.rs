@@ -246,6 +246,28 @@ async fn an_import_that_was_cut_off_signs_nothing_and_the_same_again_ends_it(db:
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn a_removed_key_does_not_come_back(db: PgPool) {
+    let house = House::new(db).await;
+    house
+        .import(&request(&house, &[1], false).await)
+        .await
+        .unwrap();
+    let public_key = public_key(1).to_string();
+    let remove = house.call(pb::RemoveValidatorRequest {
+        request_id: id(),
+        public_key: public_key.clone(),
+        confirmation: public_key,
+    });
+    house.api.remove_validator(remove).await.unwrap();
+    let keys = house
+        .import(&request(&house, &[1], true).await)
+        .await
+        .unwrap();
+    assert_eq!(outcomes(&keys), [Outcome::Refused]);
+    assert!(keys[0].problem.contains("removed"), "{keys:?}");
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
 async fn a_key_that_signers_on_another_database_hold_is_refused_and_signs_nothing(db: PgPool) {
     let house = House::new(db).await;
     let elsewhere = Keyring::new(house.server.signer().await, Uuid::from_u128(1));

@@ -7,6 +7,7 @@ use berth_proto::signing::v1::signing_service_server::SigningService as _;
 use berth_proto::signing::v1::validator_status::State;
 use berth_signer::domain::refusal::Reason;
 use berth_signer::domain::{Message, PublicKey};
+use berth_signer::keyring::KeyError;
 use prost_types::FieldMask;
 use sqlx::PgPool;
 use tonic::{Code, Status};
@@ -156,6 +157,53 @@ async fn a_disabled_validator_signs_nothing_until_it_is_enabled(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn a_removed_validator_has_no_key_any_more_and_keeps_what_it_signed(db: PgPool) {
+    let house = House::new(db).await;
+    let key = house.validators(1).await[0];
+    let node = house.node(&[key]).await;
+    let block = Message::Block { slot: 3 };
+    assert_eq!(house.sign(node, 1, key, block).await, None);
+    let mut request = pb::RemoveValidatorRequest {
+        request_id: id(),
+        public_key: key.to_string(),
+        confirmation: "yes".to_owned(),
+    };
+    let remove = async |request: &pb::RemoveValidatorRequest| {
+        let request = house.call(request.clone());
+        house.api.remove_validator(request).await
+    };
+    assert_eq!(
+        fields(&remove(&request).await.unwrap_err()),
+        ["confirmation"]
+    );
+    request.confirmation = key.to_string();
+    assert_eq!(
+        reason(&remove(&request).await.unwrap_err()),
+        "VALIDATOR_BOUND"
+    );
+    house.bind(node, 1, &[]).await.unwrap();
+    assert_eq!(
+        reason(&remove(&request).await.unwrap_err()),
+        "VALIDATOR_STATE"
+    );
+    house.disable(&key).await.unwrap();
+    for _ in 0..2 {
+        let removed = remove(&request).await.unwrap().into_inner();
+        let status = removed.validator.unwrap().status.unwrap();
+        assert_eq!(status.state(), State::Removed);
+        assert_eq!(status.watermarks.unwrap().block_slot, Some(3));
+        assert_eq!(
+            house.keyring.obtain(&key).await.map(drop),
+            Err(KeyError::Missing)
+        );
+    }
+    assert_eq!(
+        reason(&house.bind(node, 1, &[key]).await.unwrap_err()),
+        "VALIDATOR_STATE"
+    );
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
 async fn another_accounts_validator_is_not_found_by_any_call(db: PgPool) {
     let house = House::new(db).await;
     let public_key = house.validators(1).await[0].to_string();
@@ -184,7 +232,13 @@ async fn another_accounts_validator_is_not_found_by_any_call(db: PgPool) {
         confirmation: public_key,
         ..Default::default()
     };
+    let remove = pb::RemoveValidatorRequest {
+        request_id: id(),
+        public_key: exit.public_key.clone(),
+        confirmation: exit.confirmation.clone(),
+    };
     for status in [
+        api.remove_validator(by(thief, remove)).await.unwrap_err(),
         api.get_validator(by(thief, get)).await.unwrap_err(),
         api.disable_validator(by(thief, disable)).await.unwrap_err(),
         api.enable_validator(by(thief, enable)).await.unwrap_err(),

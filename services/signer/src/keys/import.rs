@@ -1,37 +1,20 @@
-//! Keys that come: out of keystores of their owners, and new ones.
-//!
-//! A key out of a keystore gets a row that signs nothing, then its record in
-//! Vault, then its row as it is to be; a new key gets its record first, since
-//! without its row it is nothing. So whoever is killed between, the same
-//! request again goes on and ends right.
+//! Keys out of keystores. What is wrong with one keystore stops no other.
 
+use super::{Keys, Wish, state_fresh};
 use crate::domain::keystore::{Keystore, KeystoreError};
-use crate::domain::validator::{Event, Past, State};
-use crate::domain::{Address, Chain, PublicKey, SigningKey, Validator, Watermarks, derive};
-use crate::keyring::{KeyError, Keyring};
+use crate::domain::validator::{Past, State};
+use crate::domain::{Chain, PublicKey, SigningKey, Validator, Watermarks};
+use crate::keyring::KeyError;
 use crate::store::{history, validators};
-use berth_core::{AccountId, Error, Result, report};
+use berth_core::{AccountId, Error, Result};
 use berth_runtime::pg;
-use futures::{StreamExt as _, TryStreamExt as _};
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// Keystores opened at once; each may take 512 MiB.
-const OPENED_AT_ONCE: usize = 2;
-/// Keys written to Vault at once.
-const STORED_AT_ONCE: usize = 16;
-
-/// Takes keys and makes them. One for all listeners of a process.
-#[derive(Debug, Clone)]
-pub struct Keys {
-    db: PgPool,
-    keyring: Arc<Keyring>,
-    opening: Arc<Semaphore>,
-}
+/// Why the key of a removed validator is not taken.
+const REMOVED: &str = "it was removed, and does not come back";
 
 /// What comes with keystores.
 #[derive(Debug, Clone)]
@@ -48,15 +31,6 @@ pub struct Import {
     pub fresh: bool,
     /// What their owner wants of them.
     pub wish: Wish,
-}
-
-/// What the owner of a validator wants of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wish {
-    /// The one address that a registration may name.
-    pub fee_recipient: Option<Address>,
-    /// The highest gas limit that a registration may name; 0 for none at all.
-    pub gas_limit: u64,
 }
 
 /// What became of a keystore.
@@ -86,16 +60,6 @@ impl Imported {
 }
 
 impl Keys {
-    /// Keys of the validators in a database, held in a keyring.
-    #[must_use]
-    pub fn new(db: PgPool, keyring: Arc<Keyring>) -> Self {
-        Self {
-            db,
-            keyring,
-            opening: Arc::new(Semaphore::new(OPENED_AT_ONCE)),
-        }
-    }
-
     /// Takes the key out of a keystore. What is wrong with it alone is an
     /// answer, not an error.
     ///
@@ -171,7 +135,7 @@ impl Keys {
             return refused(format!("it is a validator of chain `{}`", known.chain));
         }
         if known.state == State::Removed {
-            return refused("it was removed, and does not come back".to_owned());
+            return refused(REMOVED.to_owned());
         }
         if let Some(watermarks) = import.interchange.get(key) {
             let imported = BTreeMap::from([(*key, *watermarks)]);
@@ -192,6 +156,11 @@ impl Keys {
         };
         let mut txn = self.db.begin().await.map_err(pg::error)?;
         let before = validators::lock(&mut txn, import.account_id, key).await?;
+        if before.state == State::Removed {
+            drop(txn);
+            self.destroy(key).await?;
+            return Ok(Imported::refused(Some(*key), REMOVED));
+        }
         // Another request, or another copy of this one, was faster.
         if let Some(answer) = outcome(import, &before) {
             return Ok(answer);
@@ -203,69 +172,6 @@ impl Keys {
             state_fresh(import.account_id, key);
         }
         Ok(Imported::New(*key))
-    }
-
-    /// Makes new keys, in Vault and known to nobody yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`]; then none was made.
-    pub async fn make(&self, count: usize) -> Result<Vec<PublicKey>> {
-        let keys = (0..count).map(|_| derive::generate());
-        let keys: Vec<_> = keys.collect::<Result<_, _>>().map_err(Error::internal)?;
-        let made: Vec<_> = keys.iter().map(SigningKey::public_key).collect();
-        let stored: Result<Vec<_>, KeyError> = futures::stream::iter(keys)
-            .map(|key| self.keyring.store(key))
-            .buffer_unordered(STORED_AT_ONCE)
-            .try_collect()
-            .await;
-        match stored {
-            Ok(_) => Ok(made),
-            Err(error) => {
-                self.discard(&made).await;
-                Err(Error::unavailable(error))
-            }
-        }
-    }
-
-    /// Destroys keys that nobody knows, as far as Vault lets us: one that stays
-    /// has no row, and nobody ever signs with it.
-    pub async fn discard(&self, keys: &[PublicKey]) {
-        for key in keys {
-            if let Err(error) = self.keyring.remove(key).await {
-                tracing::info!(validator = %key, error = report(&error), "a key that nobody knows stays in Vault");
-            }
-        }
-    }
-
-    /// The key of a validator.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Precondition`] when this process cannot hold it.
-    pub async fn get(&self, key: &PublicKey) -> Result<Arc<SigningKey>> {
-        match self.keyring.obtain(key).await {
-            Ok(key) => Ok(key),
-            Err(KeyError::Vault(error)) => Err(Error::unavailable(error)),
-            Err(
-                error @ (KeyError::Missing | KeyError::Damaged(_) | KeyError::AnotherDatabase(_)),
-            ) => Err(Error::precondition(
-                "KEY_NOT_LOADED",
-                format!("{key}: {error}"),
-            )),
-        }
-    }
-}
-
-impl Wish {
-    /// The validator, as wanted.
-    #[must_use]
-    pub fn of(self, validator: Validator) -> Validator {
-        Validator {
-            fee_recipient: self.fee_recipient,
-            gas_limit: self.gas_limit,
-            ..validator
-        }
     }
 }
 
@@ -279,36 +185,4 @@ fn outcome(import: &Import, known: &Validator) -> Option<Imported> {
             Imported::Duplicate(key)
         }
     })
-}
-
-/// Lets an event happen to a validator of the account, in the caller's
-/// transaction. From the commit of [`Event::Disable`] on nothing is signed.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] also for another account's, [`Error::Precondition`] when
-/// its state forbids it.
-pub async fn apply(
-    conn: &mut PgConnection,
-    account: AccountId,
-    key: &PublicKey,
-    event: Event,
-) -> Result<Validator> {
-    let before = validators::lock(conn, account, key).await?;
-    let after = before.apply(event)?;
-    validators::save(conn, &before, &after).await?;
-    if event == Event::EnableFresh {
-        state_fresh(account, key);
-    }
-    Ok(after)
-}
-
-/// A statement that custody rests on; who called stands in the gateway's audit
-/// log.
-fn state_fresh(account: AccountId, key: &PublicKey) {
-    tracing::info!(
-        %account,
-        validator = %key,
-        "its owner states that the key is used nowhere else"
-    );
 }
