@@ -27,8 +27,11 @@ pub mod store;
 pub mod web3signer;
 
 use anchor::Anchor;
+use api::Api;
 use batch::Batcher;
 use berth_core::{Error, Result};
+use berth_proto::signing::v1::grant_service_server::GrantServiceServer;
+use berth_proto::signing::v1::signing_service_server::SigningServiceServer;
 use berth_runtime::identity::Trust;
 use berth_runtime::metrics::Metric;
 use berth_runtime::notices::Notices;
@@ -71,16 +74,22 @@ pub async fn start(
     let databases = Databases::open(config, vault)?;
     let db = databases.common.clone();
     let present = databases.watch(tasks).await?;
-    let keys = Keys::follow(&db, vault, tasks).await?;
+    let keys = Custody::follow(&db, vault, tasks).await?;
     let (batcher, decisions) = Batcher::new(databases.signing);
     tasks.spawn("decisions", decisions);
+    let keyring = Arc::clone(&keys.keyring);
+    let api = Api::new(db.clone(), vault.clone(), keyring, Arc::clone(&present));
+    let keymanager = web3signer::keymanager_routes(db.clone(), api.keys().clone());
     let duty = Duty::new(db, batcher, keys.roster, keys.keyring, present);
     let duty = Arc::new(duty);
 
     let admin = server::bind(config.listen).await?;
     let machines = server::bind(config.duty_listen).await?;
     let plain = web3signer::admin_routes(Arc::clone(&duty), vec![keys.counts]);
-    let services = Routes::from(server::routes()?.into_axum_router().merge(plain));
+    let services = server::routes()?
+        .add_service(SigningServiceServer::new(api.clone()))
+        .add_service(GrantServiceServer::new(api));
+    let services = Routes::from(services.into_axum_router().merge(plain).merge(keymanager));
     let placements = Routes::from(web3signer::duty_routes(duty));
     for (name, listener, trust, routes) in [
         ("admin listener", admin, Trust::Services, services),
@@ -135,14 +144,14 @@ impl Databases {
 }
 
 /// What is known of the keys, and the keys themselves.
-struct Keys {
+struct Custody {
     roster: Arc<Roster>,
     keyring: Arc<Keyring>,
     /// How many there should be, and how many there are.
     counts: Arc<Metric>,
 }
 
-impl Keys {
+impl Custody {
     /// Follows the validators of the database from now on.
     async fn follow(db: &PgPool, vault: &Vault, tasks: &mut Tasks) -> Result<Self> {
         let database_id = seals::database_id(db).await?;

@@ -182,13 +182,18 @@ pub struct Ceiling {
     pub target: i64,
 }
 
-/// Raises the watermarks of every validator to the ceiling of its chain; lowers
-/// none. Returns how many validators there are.
+/// Raises the watermarks of every validator to the ceiling of its chain, lowers
+/// none, and takes every grant back: a later fence may be forgotten as well.
+/// Returns how many validators there are.
 ///
 /// # Errors
 ///
 /// Those of the database.
 pub async fn raise_all(conn: &mut PgConnection, ceilings: &[Ceiling]) -> Result<u64> {
+    sqlx::query("update node set granted = false")
+        .execute(&mut *conn)
+        .await
+        .map_err(pg::error)?;
     let column = |number: fn(&Ceiling) -> i64| ceilings.iter().map(number).collect::<Vec<_>>();
     let chains: Vec<_> = ceilings.iter().map(|one| one.chain.clone()).collect();
     let raised = sqlx::query(
@@ -200,6 +205,7 @@ pub async fn raise_all(conn: &mut PgConnection, ceilings: &[Ceiling]) -> Result<
              order by validator.public_key for update of validator
          )
          update validator set
+             granted = false,
              block_slot = greatest(block_slot, slot),
              block_root = case when slot >= block_slot then null else block_root end,
              source_epoch = greatest(source_epoch, source),
