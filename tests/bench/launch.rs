@@ -20,7 +20,7 @@ pub(crate) fn row() -> Row {
         machines: 1,
         replicas: 1,
     });
-    berth.register_chain();
+    berth.register(Berth::COSMOS);
     let load_average = load_average();
     let begun = Instant::now();
     let node = berth.run(&[

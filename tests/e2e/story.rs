@@ -14,7 +14,7 @@ const CHANGE: Duration = Duration::from_mins(1);
 /// The whole story.
 pub(crate) fn told(berth: &mut Berth) {
     machines_are_on_offer(berth);
-    berth.register_chain();
+    berth.register(Berth::COSMOS);
 
     let launched = launch(berth);
     let watch = berth.watch(NODE);
@@ -237,7 +237,7 @@ fn a_restart_of_everything_keeps_the_node(berth: &mut Berth) {
     let before = berth.node(NODE);
     berth.stop();
     berth.resume();
-    berth.network();
+    berth.network(Berth::COSMOS);
     let after = berth.node_is_healthy(NODE, LAUNCH);
     assert_eq!(after["fence"], before["status"]["placement"]["fence"]);
     let after = berth.node_becomes(NODE, "STATE_RUNNING", CHANGE);

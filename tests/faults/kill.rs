@@ -24,7 +24,7 @@ fn a_service_killed_at_any_time_during_a_launch_does_no_harm() {
         machines: 2,
         replicas: 1,
     });
-    berth.register_chain();
+    berth.register(Berth::COSMOS);
     for (role, when) in KILLS {
         let name = format!("without-{role}");
         launch(&berth, &name);

@@ -12,7 +12,7 @@ fn a_worker_paused_past_its_claim_cannot_write() {
         machines: 1,
         replicas: 2,
     });
-    berth.register_chain();
+    berth.register(Berth::COSMOS);
     let node = launch(&berth, "handed-over");
     let column = |column: &str| {
         let ask = format!(

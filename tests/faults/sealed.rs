@@ -9,7 +9,7 @@ fn a_launch_waits_for_a_sealed_vault_and_goes_on_by_itself() {
         machines: 1,
         replicas: 1,
     });
-    berth.register_chain();
+    berth.register(Berth::COSMOS);
     berth.seal_vault();
     launch(&berth, "patient");
     eventually("the node says why it waits", LAUNCH, || {

@@ -1,44 +1,43 @@
-//! A chain for nodes to follow, and its entry in the catalogue.
+//! Chains for nodes to follow, and their entries in the catalogue.
 
 use crate::repository;
 use crate::system::Berth;
-use berth_rig::devnet::{self, Devnet, DevnetConfig};
+use berth_rig::devnet::{self, Devnet, DevnetConfig, Network};
 use serde_json::Value;
 
-/// Validators of the network.
-const VALIDATORS: u8 = 2;
-
 impl Berth {
-    /// The chain that [`Self::network`] registers.
+    /// The chain of [`Self::COSMOS`].
     pub const CHAIN: &str = "cosmos-devnet";
 
-    /// Starts the network of the chain on a machine of its own, or starts it
-    /// again.
+    /// The network that most tests follow.
+    pub const COSMOS: Network = Network::Cosmos { validators: 2 };
+
+    /// Starts a network on a machine of its own, or starts it again.
     ///
     /// # Panics
     ///
     /// When it makes no blocks.
-    pub fn network(&self) -> Devnet {
+    pub fn network(&self, network: Network) -> Devnet {
         let config = DevnetConfig {
-            validators: VALIDATORS,
-            image: repository().join("target/images").join(Self::CHAIN),
-            out: self.dir().join("devnet"),
+            images: repository().join("target/images"),
+            catalogue: repository().join("images"),
+            out: self.dir().join(network.chain()),
+            network,
         };
-        let network = devnet::up(&self.rig(), &config);
+        let devnet = devnet::up(&self.rig(), &config);
         self.note("the network makes blocks");
-        network.unwrap_or_else(|error| panic!("the network: {error}"))
+        devnet.unwrap_or_else(|error| panic!("the network: {error}"))
     }
 
-    /// Starts the network and puts its chain into the catalogue.
+    /// Starts a network and puts its chain into the catalogue.
     #[track_caller]
-    pub fn register_chain(&self) -> Value {
-        let network = self.network();
-        let entry = repository().join("images/cosmos-devnet/chain.toml");
+    pub fn register(&self, network: Network) -> Value {
+        let network = self.network(network);
         let images = repository().join("target/images");
         self.run(&[
             "chain",
             "register",
-            &entry.display().to_string(),
+            &network.entry.display().to_string(),
             "--genesis",
             &network.genesis_path.display().to_string(),
             "--peers",

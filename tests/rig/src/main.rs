@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-use berth_rig::devnet::{self, DevnetConfig};
+use berth_rig::devnet::{self, DevnetConfig, Network};
 use berth_rig::images::{self, ImageDirs};
 use berth_rig::{Machine, Rig, RigConfig};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -18,7 +18,7 @@ Examples:
   sudo berth-rig kill m2                   a power cut; `revive m2` turns it on again
   sudo berth-rig delay m3 40 0.5           40 ms each way, 0.5 % of the frames lost
   sudo berth-rig images build              the images that tests and the demo deploy
-  sudo berth-rig devnet up                 a chain of two validators, for nodes to follow
+  sudo berth-rig devnet up cosmos          a real network, for nodes to follow; or ethereum
   sudo berth-rig down                      take everything away, disks too
 
 A machine is a set of namespaces on this computer; its network reaches nothing
@@ -52,7 +52,7 @@ enum Verb {
         #[command(subcommand)]
         verb: ImagesVerb,
     },
-    /// A real CometBFT network for nodes to follow, on one more machine
+    /// Real networks for nodes to follow, each on one more machine
     Devnet {
         #[command(subcommand)]
         verb: DevnetVerb,
@@ -63,19 +63,44 @@ enum Verb {
 enum DevnetVerb {
     /// Make the network, or start the one that exists, and wait until it makes blocks
     Up {
+        /// Which
+        #[command(subcommand)]
+        network: NetworkVerb,
+        /// The folder of the OCI layouts
+        #[arg(
+            long,
+            global = true,
+            default_value = "target/images",
+            value_name = "DIR"
+        )]
+        images: PathBuf,
+        /// The folder of the catalogue's entries
+        #[arg(long, global = true, default_value = "images", value_name = "DIR")]
+        catalogue: PathBuf,
+        /// Where genesis, peers and entry are written
+        #[arg(
+            long,
+            global = true,
+            default_value = "target/devnet",
+            value_name = "DIR"
+        )]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum NetworkVerb {
+    /// CometBFT
+    Cosmos {
         /// How many validators make it
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
         validators: u8,
-        /// The image's OCI layout
-        #[arg(
-            long,
-            default_value = "target/images/cosmos-devnet",
-            value_name = "DIR"
-        )]
-        image: PathBuf,
-        /// Where genesis.json and peers are written
-        #[arg(long, default_value = "target/devnet", value_name = "DIR")]
-        out: PathBuf,
+    },
+    /// Ethereum, with slots of two seconds
+    Ethereum {
+        /// Public keys of validators that are in the genesis and run elsewhere
+        #[arg(long, value_delimiter = ',', value_name = "PUBKEY,…")]
+        leased: Vec<String>,
     },
 }
 
@@ -299,19 +324,26 @@ fn build_images(verb: ImagesVerb) -> Result<ExitCode> {
 
 fn start_devnet(rig: &Rig, verb: DevnetVerb) -> Result<ExitCode> {
     let DevnetVerb::Up {
-        validators,
-        image,
+        network,
+        images,
+        catalogue,
         out,
     } = verb;
+    let network = match network {
+        NetworkVerb::Cosmos { validators } => Network::Cosmos { validators },
+        NetworkVerb::Ethereum { leased } => Network::Ethereum { leased },
+    };
+    let out = out.join(network.chain());
     let devnet = devnet::up(
         rig,
         &DevnetConfig {
-            validators,
-            image,
+            network,
+            images,
+            catalogue,
             out,
         },
     )?;
-    println!("chain id  {}", devnet.chain_id);
+    println!("entry     {}", devnet.entry.display());
     println!("genesis   {}", devnet.genesis_path.display());
     println!("peers     {}", devnet.peers.join(","));
     println!(

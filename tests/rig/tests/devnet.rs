@@ -1,10 +1,10 @@
-//! The network of validators, and a node that follows it under the restrictions of a leased machine.
-//! The image `cosmos-devnet` is built before (`make images`).
+//! The networks, and a node that follows one under the restrictions of a leased machine.
+//! The images are built before (`make images`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use berth_rig::devnet::{self, Devnet, DevnetConfig};
+use berth_rig::devnet::{self, Devnet, DevnetConfig, Network};
 use berth_rig::{Machine, TemporaryRig, images};
 
 const HARDENED: &str = "docker run --detach --name node --read-only --user 10001:10001 --cap-drop ALL \
@@ -13,8 +13,14 @@ const HARDENED: &str = "docker run --detach --name node --read-only --user 10001
     --mount type=bind,src=/run/node/secrets,dst=/run/secrets,readonly \
     berth/cosmos-devnet start --home /data --chain-id injective-777";
 
-fn image() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/images/cosmos-devnet")
+fn config(network: Network, out: &Path) -> DevnetConfig {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    DevnetConfig {
+        network,
+        images: repository.join("target/images"),
+        catalogue: repository.join("images"),
+        out: out.into(),
+    }
 }
 
 /// The height that the node in a container has reached.
@@ -72,17 +78,13 @@ allow_duplicate_ip = true
 fn a_hardened_full_node_follows_the_network_through_a_power_cut() {
     let rig = TemporaryRig::open().unwrap();
     let out = tempfile::tempdir().unwrap();
-    let config = DevnetConfig {
-        validators: 2,
-        image: image(),
-        out: out.path().into(),
-    };
+    let config = config(Network::Cosmos { validators: 2 }, out.path());
     let devnet = devnet::up(&rig, &config).unwrap();
     assert_eq!(devnet.peers.len(), 2);
     assert_eq!(std::fs::read(&devnet.genesis_path).unwrap(), devnet.genesis);
 
     let machine = rig.add("m1").unwrap();
-    images::load(&machine, &config.image).unwrap();
+    images::load(&machine, &config.images.join("cosmos-devnet")).unwrap();
     start_node(&machine, &devnet).unwrap();
     let follows = |height_of_network: u64| {
         let patience = Instant::now() + Duration::from_secs(120);
@@ -95,7 +97,7 @@ fn a_hardened_full_node_follows_the_network_through_a_power_cut() {
             );
         }
     };
-    let network = rig.machine(devnet::MACHINE).unwrap();
+    let network = rig.machine("cosmos-devnet").unwrap();
     follows(height(&network, "v1").unwrap());
 
     network.kill().unwrap();
@@ -103,4 +105,38 @@ fn a_hardened_full_node_follows_the_network_through_a_power_cut() {
     assert_eq!(again.peers, devnet.peers);
     assert_eq!(again.genesis, devnet.genesis);
     follows(height(&network, "v1").unwrap());
+}
+
+/// Two validators that the network does not run itself.
+const LEASED: [&str; 2] = [
+    "0x8931cd39ec3133b6ec91f26eec4de555cd7966086b1993dfe69c2b16e80adc62ce82d353b3356d8cc249e4e2d4254122",
+    "0xad01d0f23cb74fcc4c39a2d0827d22f4722f02076196350dff5dcc6be765009c66e29001001959d77b277c2f0fba0425",
+];
+
+#[test]
+fn the_ethereum_network_makes_blocks_and_knows_the_leased_validators() {
+    let rig = TemporaryRig::open().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let leased = LEASED.map(str::to_owned).to_vec();
+    let config = config(Network::Ethereum { leased }, out.path());
+    let devnet = devnet::up(&rig, &config).unwrap();
+    assert!(devnet.peers[0].starts_with("enr:"), "{:?}", devnet.peers);
+    assert_eq!(std::fs::read(&devnet.genesis_path).unwrap(), devnet.genesis);
+
+    let network = rig.machine("ethereum-devnet").unwrap();
+    let ask = |what: &str| -> serde_json::Value {
+        let url = format!("{}/eth/v1/beacon/{what}", devnet.rpc);
+        let answer = network.run(&["curl", "--silent", "--fail", &url]).unwrap();
+        serde_json::from_str(&answer).unwrap()
+    };
+    let genesis = ask("genesis")["data"].take();
+    let entry = std::fs::read_to_string(&devnet.entry).unwrap();
+    for name in ["genesis_time", "genesis_validators_root"] {
+        let line = format!("\n{name} = {}\n", genesis[name]);
+        assert!(entry.contains(&line), "no {line} in {entry}");
+    }
+    for key in LEASED {
+        let validator = ask(&format!("states/head/validators/{key}"));
+        assert_eq!(validator["data"]["status"], "active_ongoing");
+    }
 }

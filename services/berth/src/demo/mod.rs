@@ -1,13 +1,13 @@
-//! `berth demo`: a node on a leased machine of this box, following a real
+//! `berth demo`: nodes on leased machines of this box, each following a real
 //! chain, from nothing. It types the commands that a person would, and shows
 //! them.
 
+mod chain;
 mod view;
 
 use crate::client::{Context, ContextArgs};
 use anyhow::{Context as _, bail, ensure};
-use berth_rig::devnet::{self, DevnetConfig};
-use berth_rig::{Rig, RigConfig};
+use chain::Chain;
 use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,21 +17,17 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// Validators of the network that the node follows.
-const VALIDATORS: u8 = 2;
 /// How long Berth may take to be ready.
 const READY: Duration = Duration::from_mins(3);
-/// How long the node may take to follow the head of its chain.
+/// How long the nodes may take to follow the heads of their chains.
 const FOLLOWS: Duration = Duration::from_mins(5);
-/// Name of the node.
-const NODE: &str = "demo-1";
-const CHAIN: &str = "cosmos-devnet";
 
 /// Arguments of `berth demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   make demo
-  make demo ARGS=--exit")]
+  make demo ARGS=--exit
+  make demo ARGS='--chains ethereum-devnet'")]
 pub(crate) struct Demo {
     /// Folder for everything; not on a tmpfs
     #[arg(long, default_value = "/var/tmp/berth-demo", value_name = "DIR")]
@@ -39,25 +35,30 @@ pub(crate) struct Demo {
     /// How many machines to make and offer
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
     machines: u8,
-    /// End once the node follows the head of its chain
+    /// Which chains, side by side
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "cosmos-devnet,ethereum-devnet",
+        value_name = "CHAIN,…"
+    )]
+    chains: Vec<Chain>,
+    /// End once every node follows the head of its chain
     #[arg(long)]
     exit: bool,
     /// Folder of OCI layouts, as `make images` writes it
     #[arg(long, default_value = "target/images", value_name = "DIR")]
     images: PathBuf,
-    /// The catalogue entry of the chain
-    #[arg(
-        long,
-        default_value = "images/cosmos-devnet/chain.toml",
-        value_name = "FILE"
-    )]
-    chain: PathBuf,
+    /// Folder of the catalogue's entries
+    #[arg(long, default_value = "images", value_name = "DIR")]
+    catalogue: PathBuf,
     /// Where the endpoint listens; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: String,
 }
 
-/// Runs the demo until the node follows the chain, or until Ctrl-C.
+/// Runs the demo until the nodes follow their chains, or until Ctrl-C.
 pub(crate) fn run(demo: &Demo) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let begun = Instant::now();
@@ -126,58 +127,53 @@ async fn end(mut dev: Child) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The network, the chain, the node; then what becomes of it.
+/// The networks, the chains, the nodes; then what becomes of them.
 async fn play(demo: &Demo, context: &Path, begun: Instant) -> anyhow::Result<()> {
-    say("starting the network's own validators");
-    let network = start_network(demo).await?;
-    let genesis = network.genesis_path.display().to_string();
-    let peers = network.peers.join(",");
-    let entry = demo.chain.display().to_string();
-    let images = demo.images.display().to_string();
-    let register = [
-        "chain",
-        "register",
-        &entry,
-        "--genesis",
-        &genesis,
-        "--peers",
-        &peers,
-        "--images",
-        &images,
-    ];
-    berth(context, &register).await?;
+    say("starting the networks' own validators");
+    let mut networks = Vec::new();
+    for chain in &demo.chains {
+        networks.push((chain, chain.network(demo)?));
+    }
     let client = ContextArgs::from_file(context).load()?;
-    if !view::exists(&client, NODE).await? {
+    let images = demo.images.display().to_string();
+    let mut nodes = Vec::new();
+    for (chain, network) in networks {
+        let network = network.await??;
+        let entry = network.entry.display().to_string();
+        let genesis = network.genesis_path.display().to_string();
+        let peers = network.peers.join(",");
+        let register = [
+            "chain",
+            "register",
+            &entry,
+            "--genesis",
+            &genesis,
+            "--peers",
+            &peers,
+            "--images",
+            &images,
+        ];
+        berth(context, &register).await?;
+        nodes.push(chain.node());
+        if view::exists(&client, chain.node()).await? {
+            continue;
+        }
         let launch = [
             "node",
             "launch",
             "--chain",
-            CHAIN,
+            chain.name(),
             "--role",
             "full",
             "--name",
-            NODE,
+            chain.node(),
             "--max-price",
             "1.00",
             "--wait",
         ];
         berth(context, &launch).await?;
     }
-    follow(&client, demo.exit, begun).await
-}
-
-async fn start_network(demo: &Demo) -> anyhow::Result<devnet::Devnet> {
-    let dir = demo.data_dir.canonicalize()?;
-    let config = DevnetConfig {
-        validators: VALIDATORS,
-        image: demo.images.join(CHAIN),
-        out: dir.join("devnet"),
-    };
-    let rig = Rig::open(RigConfig {
-        state_dir: dir.join("rig"),
-        name: crate::dev::rig_name(&dir),
-    })?;
-    Ok(tokio::task::spawn_blocking(move || devnet::up(&rig, &config)).await??)
+    follow(&client, &nodes, demo.exit, begun).await
 }
 
 /// Runs a command of the client, and shows it.
@@ -198,23 +194,29 @@ async fn berth(context: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn follow(client: &Context, exit: bool, begun: Instant) -> anyhow::Result<()> {
-    let mut view = view::View::new(client, &[NODE])?;
+async fn follow(
+    client: &Context,
+    nodes: &[&str],
+    exit: bool,
+    begun: Instant,
+) -> anyhow::Result<()> {
+    let mut view = view::View::new(client, nodes)?;
     let launched = Instant::now();
+    let names = nodes.join(" and ");
     loop {
         let healthy = view.show().await?;
         if healthy && exit {
             // What is said stands below the table.
             drop(view);
             say(&format!(
-                "{NODE} follows the head of its chain, {:.0} s after the start",
+                "the heads of the chains are followed by {names}, {:.0} s after the start",
                 begun.elapsed().as_secs_f64()
             ));
             return Ok(());
         }
         ensure!(
             !exit || launched.elapsed() < FOLLOWS,
-            "{NODE} does not follow its chain after {} s",
+            "not all of {names} follow their chains after {} s",
             FOLLOWS.as_secs()
         );
         tokio::time::sleep(Duration::from_secs(2)).await;
