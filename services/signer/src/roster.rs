@@ -106,9 +106,10 @@ impl Roster {
         notices: &Notices,
         found: &watch::Sender<Option<BTreeSet<PublicKey>>>,
     ) {
-        let mut heard = notices.subscribe();
         let mut fails = false;
         loop {
+            // Anew each time: whatever was noticed before is read now, at once.
+            let mut heard = notices.subscribe();
             match self.refresh(db).await {
                 Ok(keys) => {
                     fails = false;

@@ -6,7 +6,7 @@ use crate::site::{Node, SLOT, Site, path, sign};
 use crate::support::public_key;
 use berth_core::Fence;
 use berth_signer::domain::refusal::Reason;
-use berth_signer::domain::{Chain, PublicKey, Refusal};
+use berth_signer::domain::{Chain, Preset, PublicKey, Refusal};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use std::io::{self, Write};
@@ -82,6 +82,9 @@ async fn only_duties_of_the_present_and_of_the_pinned_chain_are_signed(db: PgPoo
         body
     };
     let zero = json!(format!("0x{}", "00".repeat(32)));
+    // Its list of bits has the length of mainnet.
+    let mainnet = crate::chain::chain(Preset::Mainnet);
+    let contribution = request(&mainnet, "SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF", SLOT);
     let mut lie = vote.clone();
     lie["signingRoot"] = zero.clone();
     let mut exit = vote.clone();
@@ -112,6 +115,7 @@ async fn only_duties_of_the_present_and_of_the_pinned_chain_are_signed(db: PgPoo
         (request(chain, "BLOCK_V2", 1 << 40), 412, "FAR_FUTURE"),
         (request(chain, "ATTESTATION", SLOT + 2), 412, "FAR_FUTURE"),
         (request(chain, "ATTESTATION", SLOT - 9), 412, "FAR_PAST"),
+        (contribution, 400, "WRONG_PRESET"),
         (json!({}), 400, "MALFORMED"),
         (json!([]), 400, "MALFORMED"),
         (json!("x"), 400, "MALFORMED"),
