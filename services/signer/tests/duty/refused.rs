@@ -55,6 +55,10 @@ async fn two_messages_that_are_slashable_together_are_never_both_signed(db: PgPo
     sign(&line, 1, &next).await.signature();
     let within = vote(chain, SLOT - 8, epoch - 2);
     sign(&line, 1, &within).await.refused(412, "SURROUNDED");
+    // What was signed is answered again while it is the last, and never after.
+    sign(&line, 1, &next).await.signature();
+    let answer = sign(&line, 1, &last).await;
+    answer.refused(412, "VOTE_BELOW_WATERMARK");
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
