@@ -1,7 +1,7 @@
 //! `berth health`: what the signals of a node add up to.
 
 use super::context::{Authed, ContextArgs};
-use super::output::{OutputArgs, fields, json, time, word};
+use super::output::{OutputArgs, fields, json, span, time, word};
 use anyhow::Context as _;
 use berth_proto::monitoring::v1 as pb;
 use berth_proto::monitoring::v1::monitoring_service_client::MonitoringServiceClient;
@@ -48,7 +48,7 @@ pub(super) async fn run(context: &ContextArgs, health: Health) -> anyhow::Result
 }
 
 /// The id of a node that was given by name.
-async fn node_id(channel: Authed, node: &str) -> anyhow::Result<String> {
+pub(super) async fn node_id(channel: Authed, node: &str) -> anyhow::Result<String> {
     let request = GetNodeRequest {
         node_id: node.to_owned(),
     };
@@ -59,28 +59,59 @@ async fn node_id(channel: Authed, node: &str) -> anyhow::Result<String> {
     Ok(node.context("an answer without a node")?.id)
 }
 
+/// Duty in words, with what was counted; nothing where it is not told.
+fn duty(health: &pb::Health) -> Option<String> {
+    let duty = health.duty.as_ref()?;
+    let state = word(duty.state().as_str_name(), "STATE_");
+    let window = span(duty.window.as_ref());
+    Some(format!(
+        "{state}, {} done and {} missed in {window}",
+        duty.done, duty.missed
+    ))
+}
+
+/// The headline in one word: the duty where there is one, else the state.
+fn headline(health: &pb::Health) -> String {
+    let state = health.duty.as_ref().map_or_else(
+        || health.state().as_str_name(),
+        |duty| duty.state().as_str_name(),
+    );
+    word(state, "STATE_")
+}
+
 /// Health in one line.
 pub(crate) fn line(health: &pb::Health) -> String {
-    let state = word(health.state().as_str_name(), "STATE_");
+    let mut state = word(health.state().as_str_name(), "STATE_");
+    if let Some(duty) = duty(health) {
+        state = format!("{duty}; {state}");
+    }
     let synced = synced(health).map_or_else(String::new, |synced| format!(", {synced} synced"));
+    let reasons = because(health).join("; ");
     format!(
-        "{state}{synced}, height {}, {} peers{}{}",
+        "{state}{synced}, height {}, {} peers{}{reasons}",
         health.height,
         known(health.peers),
-        if health.reasons.is_empty() { "" } else { ": " },
-        health.reasons.join("; ")
+        if reasons.is_empty() { "" } else { ": " },
     )
 }
 
-/// Health in columns: in one word, how much is synced, peers, height; a dash
+/// Why, the most important first.
+fn because(health: &pb::Health) -> Vec<&str> {
+    let duty = health.duty.iter().map(|duty| &duty.reason);
+    duty.chain(&health.reasons)
+        .map(String::as_str)
+        .filter(|reason| !reason.is_empty())
+        .collect()
+}
+
+/// Health in columns: the headline in one word, how much is synced, peers, height; a dash
 /// for what is unknown.
 pub(crate) fn columns(health: &pb::Health) -> [String; 4] {
     let peers = (health.peers >= 0).then(|| health.peers.to_string());
     let height = (health.height > 0).then(|| health.height.to_string());
     let [synced, peers, height] =
         [synced(health), peers, height].map(|known| known.unwrap_or_else(|| "-".to_owned()));
-    let state = word(health.state().as_str_name(), "STATE_");
-    [state, synced, peers, height]
+    [headline(health), synced, peers, height]
 }
 
 fn synced(health: &pb::Health) -> Option<String> {
@@ -97,8 +128,9 @@ fn known(number: i64) -> String {
 
 fn describe(health: &pb::Health) -> Table {
     let mut rows = vec![
+        ("duty", duty(health).unwrap_or_default()),
         ("state", word(health.state().as_str_name(), "STATE_")),
-        ("because", health.reasons.join("\n")),
+        ("because", because(health).join("\n")),
         ("height", health.height.to_string()),
         ("behind", known(health.distance)),
         ("peers", known(health.peers)),

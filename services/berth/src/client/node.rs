@@ -251,14 +251,18 @@ async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
                 spec.chain.clone(),
                 word(spec.role().as_str_name(), "ROLE_"),
                 word(status.state().as_str_name(), "STATE_"),
+                duty(&spec, &status),
                 word(status.health().as_str_name(), "HEALTH_"),
                 validators(&spec),
                 placement.machine_id,
-                if status.status_reason.is_empty() {
-                    status.health_reason
-                } else {
-                    status.status_reason
-                },
+                [
+                    status.status_reason,
+                    status.duty_reason,
+                    status.health_reason,
+                ]
+                .into_iter()
+                .find(|reason| !reason.is_empty())
+                .unwrap_or_default(),
             ]
         });
         table(
@@ -267,6 +271,7 @@ async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
                 "chain",
                 "role",
                 "state",
+                "duty",
                 "health",
                 "validators",
                 "machine",
@@ -275,6 +280,15 @@ async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
             rows.collect(),
         )
     })
+}
+
+/// The headline of a validator; nothing for the other roles, which have none.
+fn duty(spec: &pb::NodeSpec, status: &pb::NodeStatus) -> String {
+    if spec.role() == pb::Role::Validator {
+        word(status.duty().as_str_name(), "DUTY_")
+    } else {
+        String::new()
+    }
 }
 
 /// How many validators sign on a node; a dash where none can.
@@ -307,6 +321,8 @@ fn describe(node: &Node) -> Table {
         .map(|(key, value)| format!("{key} = {value}"));
     let mut rows = vec![
         ("name", node.name.clone()),
+        ("duty", duty(&spec, &status)),
+        ("because", status.duty_reason.clone()),
         ("id", node.id.clone()),
         ("chain", spec.chain.clone()),
         ("role", word(spec.role().as_str_name(), "ROLE_")),
