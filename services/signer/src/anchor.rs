@@ -67,6 +67,9 @@ impl Position {
     }
 }
 
+/// Why nothing is signed before the first look.
+const NOT_COMPARED: &str = "not compared with Vault yet";
+
 /// Holds a database against the anchor.
 #[derive(Debug)]
 pub struct Anchor {
@@ -79,7 +82,7 @@ impl Anchor {
     /// Nothing may be signed until [`Self::look`].
     #[must_use]
     pub fn new(vault: Vault) -> Self {
-        let state = RwLock::new(Err("not compared with Vault yet".to_owned()));
+        let state = RwLock::new(Err(NOT_COMPARED.to_owned()));
         Self { vault, state }
     }
 
@@ -191,15 +194,17 @@ impl Anchor {
             )));
         }
         let seal = match seals::newest(&mut *conn).await? {
-            Some(seal) => seal,
+            Some(seal) => Some(seal),
             None => seals::begin(&mut *conn, 0).await?,
         };
-        Ok(if self.write(&here, &seal, 0).await? {
+        if let Some(seal) = seal
+            && self.write(&here, &seal, 0).await?
+        {
             tracing::info!(id = %here.database_id, "made the anchor of a new database");
-            Ok(here.lineage)
-        } else {
-            Err("another signer made the anchor first; comparing".to_owned())
-        })
+            return Ok(Ok(here.lineage));
+        }
+        // Another replica is faster; the next look compares with what it made.
+        Ok(Err(NOT_COMPARED.to_owned()))
     }
 
     /// Why this database may not be signed on as it is, if it may not.
@@ -238,15 +243,16 @@ impl Anchor {
         let seal = seals::begin(&mut *txn, sequence).await?;
         let here = here(&mut txn).await?;
         txn.commit().await.map_err(pg::error)?;
-        if self.write(&here, &seal, version).await? {
-            Ok(raised)
-        } else {
-            Err(Error::precondition(
-                "NOT_ANCHORED",
-                "another signer moved the anchor meanwhile: stop the signers on other databases \
-                 and run this again",
-            ))
+        if let Some(seal) = seal
+            && self.write(&here, &seal, version).await?
+        {
+            return Ok(raised);
         }
+        Err(Error::precondition(
+            "NOT_ANCHORED",
+            "another signer moved the anchor meanwhile: stop the signers on other databases \
+             and run this again",
+        ))
     }
 
     /// The version of the record, and what it says unless it is damaged.

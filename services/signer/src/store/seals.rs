@@ -47,29 +47,30 @@ pub async fn lineage(conn: &mut PgConnection) -> Result<Lineage> {
 /// Those of the database.
 pub async fn is_new(db: impl PgExecutor<'_>) -> Result<bool> {
     sqlx::query_scalar(
-        "select not exists (select from validator) and not exists (select from signature)
-                and not exists (select from seal)",
+        "select not exists (select from validator) and not exists (select from signature)",
     )
     .fetch_one(db)
     .await
     .map_err(pg::error)
 }
 
-/// Begins a chain, at `sequence` or later.
+/// Begins a chain, at `sequence` or later; nothing where another replica does so
+/// at the same time.
 ///
 /// # Errors
 ///
 /// Those of the database.
-pub async fn begin(db: impl PgExecutor<'_>, sequence: i64) -> Result<Seal> {
+pub async fn begin(db: impl PgExecutor<'_>, sequence: i64) -> Result<Option<Seal>> {
     sqlx::query_as(
         "insert into seal (sequence, hash, begins)
          select greatest($1, coalesce(max(sequence) + 1, 0)),
                 sha256(convert_to(gen_random_uuid()::text, 'UTF8')), true
          from seal
+         on conflict do nothing
          returning sequence, hash",
     )
     .bind(sequence)
-    .fetch_one(db)
+    .fetch_optional(db)
     .await
     .map_err(pg::error)
 }
