@@ -2,6 +2,7 @@
 //! configuration of the services, the context of the client.
 
 use super::ports::{self, Listener};
+use super::services::Service;
 use crate::client::Context;
 use crate::serve::Role;
 use anyhow::Context as _;
@@ -52,30 +53,15 @@ pub(super) struct Layout<'a> {
     pub(super) replicas: u8,
     /// Folder of OCI layouts.
     pub(super) images: &'a Path,
-    /// URL of a service's database.
+    /// URL of the database of this name, whose role is called the same.
     pub(super) database: &'a dyn Fn(&str) -> String,
 }
 
 impl Layout<'_> {
-    /// Writes the configuration of the services.
-    pub(super) fn write_config(&self, admin: &Admin, ca: &Path) -> anyhow::Result<PathBuf> {
-        let listen = |role| format!("127.0.0.1:{}", ports::port(Listener::Main(role), 0));
-        let database = |role: Role| {
-            toml::toml! { url = "" max_connections = 10 }
-                .into_iter()
-                .map(|(key, value)| {
-                    let url = (self.database)(&format!("berth_{role}"));
-                    let value = if key == "url" { url.into() } else { value };
-                    (key, value)
-                })
-                .collect::<toml::Table>()
-        };
-        let section = |role: Role| {
-            let mut table = toml::Table::new();
-            table.insert("listen".into(), listen(role).into());
-            table.insert("database".into(), database(role).into());
-            table
-        };
+    /// Writes the configuration of the services, and that of the signer.
+    pub(super) fn write_config(&self, admin: &Admin, ca: &Path) -> anyhow::Result<()> {
+        self.write_signer_config(ca)?;
+        let section = |role: Role| self.section(Service::Role(role));
         let outside = |listener| format!("{}:{}", self.controller, ports::port(listener, 0));
         let mut provisioning = section(Role::Provisioning);
         provisioning.extend([
@@ -85,14 +71,17 @@ impl Layout<'_> {
                 outside(Listener::Placements).into(),
             ),
             ("otlp_endpoint".into(), outside(Listener::Otlp).into()),
+            (
+                "signer_endpoint".into(),
+                ports::every(self.controller, Listener::Duty, self.replicas).into(),
+            ),
             ("images".into(), self.images.display().to_string().into()),
         ]);
         let mut monitoring = section(Role::Monitoring);
         monitoring.insert("otlp_listen".into(), any(Listener::Otlp).into());
         let mut gateway = section(Role::Gateway);
         gateway.insert("admin".into(), admin_section(admin).into());
-        let mut config = toml::Table::new();
-        config.extend([
+        let sections = toml::Table::from_iter([
             ("vault".into(), self.vault(ca).into()),
             ("peers".into(), self.peers().into()),
             ("inventory".into(), section(Role::Inventory).into()),
@@ -101,9 +90,31 @@ impl Layout<'_> {
             ("monitoring".into(), monitoring.into()),
             ("gateway".into(), gateway.into()),
         ]);
-        let path = self.dir.join("berth.toml");
-        write_private(&path, &toml::to_string(&config)?)?;
-        Ok(path)
+        write_private(&config(self.dir), &toml::to_string(&sections)?)
+    }
+
+    fn write_signer_config(&self, ca: &Path) -> anyhow::Result<()> {
+        let mut signer = self.section(Service::Signer);
+        signer.insert("duty_listen".into(), any(Listener::Duty).into());
+        let config = toml::Table::from_iter([
+            ("vault".into(), self.vault(ca).into()),
+            ("peers".into(), self.peers().into()),
+            ("signer".into(), signer.into()),
+        ]);
+        write_private(&signer_config(self.dir), &toml::to_string(&config)?)
+    }
+
+    /// What the sections of all services have.
+    fn section(&self, service: Service) -> toml::Table {
+        let url = (self.database)(&format!("berth_{service}"));
+        let database = toml::Table::from_iter([
+            ("url".into(), url.into()),
+            ("max_connections".into(), 10.into()),
+        ]);
+        toml::Table::from_iter([
+            ("listen".into(), ports::peers(service, 1).into()),
+            ("database".into(), database.into()),
+        ])
     }
 
     fn vault(&self, ca: &Path) -> toml::Table {
@@ -121,16 +132,15 @@ impl Layout<'_> {
         ])
     }
 
+    /// Everybody but the gateway, which nobody of ours asks.
     fn peers(&self) -> toml::Table {
-        [
-            Role::Inventory,
-            Role::Leasing,
-            Role::Provisioning,
-            Role::Monitoring,
-        ]
-        .into_iter()
-        .map(|role| (role.to_string(), ports::peers(role, self.replicas).into()))
-        .collect()
+        Service::all()
+            .filter(|service| *service != Service::Role(Role::Gateway))
+            .map(|service| {
+                let addresses = ports::peers(service, self.replicas);
+                (service.to_string(), addresses.into())
+            })
+            .collect()
     }
 }
 
@@ -144,6 +154,16 @@ fn admin_section(admin: &Admin) -> toml::Table {
         ("account_id".into(), admin.account_id.clone().into()),
         ("token_sha256".into(), hash.into()),
     ])
+}
+
+/// The configuration of the services.
+pub(super) fn config(dir: &Path) -> PathBuf {
+    dir.join("berth.toml")
+}
+
+/// The configuration of the signer.
+pub(super) fn signer_config(dir: &Path) -> PathBuf {
+    dir.join("signer.toml")
 }
 
 /// Folder of the services' secret ids.

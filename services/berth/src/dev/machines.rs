@@ -12,6 +12,8 @@ use berth_proto::leasing::v1 as leasing;
 use berth_proto::leasing::v1::leasing_service_client::LeasingServiceClient;
 use berth_proto::provisioning::v1 as provisioning;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
+use berth_proto::signing::v1 as signing;
+use berth_proto::signing::v1::signing_service_client::SigningServiceClient;
 use berth_rig::Machine;
 use berth_runtime::wire;
 use std::time::{Duration, Instant};
@@ -51,15 +53,22 @@ async fn wait_for_services(channel: &Authed) -> anyhow::Result<()> {
     let mut inventory = InventoryServiceClient::new(channel.clone());
     let mut leasing = LeasingServiceClient::new(channel.clone());
     let mut provisioning = ProvisioningServiceClient::new(channel.clone());
+    let mut signing = SigningServiceClient::new(channel.clone());
     loop {
-        let answers = tokio::join!(
+        let (inventory, leasing, provisioning, signing) = tokio::join!(
             inventory.list_suppliers(inventory::ListSuppliersRequest::default()),
             leasing.get_balance(leasing::GetBalanceRequest::default()),
             provisioning.list_chains(provisioning::ListChainsRequest::default()),
+            signing.list_validators(signing::ListValidatorsRequest::default()),
         );
-        let problem = match answers {
-            (Ok(_), Ok(_), Ok(_)) => return Ok(()),
-            (Err(status), _, _) | (_, Err(status), _) | (_, _, Err(status)) => status,
+        let answers = [
+            inventory.err(),
+            leasing.err(),
+            provisioning.err(),
+            signing.err(),
+        ];
+        let Some(problem) = answers.into_iter().flatten().next() else {
+            return Ok(());
         };
         ensure!(
             begun.elapsed() < SERVICES,

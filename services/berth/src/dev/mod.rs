@@ -11,6 +11,7 @@ mod ports;
 mod postgres;
 mod relay;
 mod services;
+mod signer;
 
 use crate::serve::Role;
 use anyhow::{Context as _, bail, ensure};
@@ -22,7 +23,7 @@ use clap::Args;
 use files::{Admin, Layout};
 use ports::Listener;
 use postgres::Postgres;
-use services::Services;
+use services::{Service, Services};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -140,8 +141,7 @@ async fn stage(
         Ok(prepared) => {
             say("starting services");
             let services = Services {
-                config: prepared.config.clone(),
-                logs: dir.join("logs"),
+                dir: dir.to_owned(),
                 replicas: dev.replicas,
             };
             let stage = Stage {
@@ -196,22 +196,26 @@ struct Stage<'a> {
 /// Databases, Vault, and a login for each role.
 async fn foundations(dev: &Dev, dir: &Path, postgres: &Postgres) -> anyhow::Result<DevVault> {
     for role in Role::ALL {
-        postgres.ensure_database(&format!("berth_{role}")).await?;
+        let name = format!("berth_{role}");
+        postgres.ensure_database(&name, &name).await?;
     }
-    postgres.ensure_database("berth_openbao").await?;
+    signer::migrate(postgres).await?;
+    let openbao = "berth_openbao";
+    postgres.ensure_database(openbao, openbao).await?;
     say("starting OpenBao (in production Vault stands elsewhere, and is yours)");
     let vault = DevVault::start(DevVaultConfig {
         binary: dev.bao.clone(),
         data_dir: dir.join("openbao"),
         listen: ports::VAULT,
-        storage: DevStorage::Postgres(postgres.url("berth_openbao").into()),
+        storage: DevStorage::Postgres(postgres.url(openbao, openbao).into()),
     })
     .await?;
     bootstrap(vault.admin(), &BootstrapPlan::default()).await?;
     std::fs::create_dir_all(files::secret_ids(dir))?;
-    for role in Role::ALL {
-        let file = files::secret_ids(dir).join(role.name());
-        let login = VaultConfig::new(vault.address(), Some(vault.ca_file()), role.name(), file);
+    for service in Service::all() {
+        let name = service.name();
+        let file = files::secret_ids(dir).join(name);
+        let login = VaultConfig::new(vault.address(), Some(vault.ca_file()), name, file);
         deliver_secret_id(vault.admin(), &login).await?;
     }
     Ok(vault)
@@ -220,7 +224,6 @@ async fn foundations(dev: &Dev, dir: &Path, postgres: &Postgres) -> anyhow::Resu
 /// What the control plane starts from.
 struct Prepared {
     admin: Admin,
-    config: PathBuf,
     ca: String,
 }
 
@@ -239,10 +242,10 @@ async fn prepare(
         controller: rig.controller_address(),
         replicas: dev.replicas,
         images: &images,
-        database: &|name| postgres.url(name),
+        database: &|name| postgres.url(name, name),
     };
+    layout.write_config(&admin, &vault.ca_file())?;
     Ok(Prepared {
-        config: layout.write_config(&admin, &vault.ca_file())?,
         ca: services_ca(dir, vault).await?,
         admin,
     })
@@ -260,7 +263,7 @@ async fn offer(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let gateways: Vec<SocketAddr> = (0..dev.replicas)
         .map(|replica| {
-            let port = ports::port(Listener::Main(Role::Gateway), replica);
+            let port = ports::port(Listener::Main(Service::Role(Role::Gateway)), replica);
             SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
         })
         .collect();
@@ -315,14 +318,5 @@ pub(crate) async fn interrupted() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-    }
-}
-
-/// Name of a process in logs and files: `leasing`, or `leasing-2` for the second.
-fn replica_name(role: Role, replica: u8) -> String {
-    if replica == 0 {
-        role.to_string()
-    } else {
-        format!("{role}-{}", replica + 1)
     }
 }

@@ -1,6 +1,7 @@
 //! Where everything listens under `berth dev`. The addresses are inside the
 //! machines' private network, so they cannot clash with anything of the user's.
 
+use super::services::Service;
 use crate::serve::Role;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -18,56 +19,68 @@ pub(super) const MAX_REPLICAS: i64 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listener {
     /// For the other services; for the gateway, the public one.
-    Main(Role),
+    Main(Service),
     /// Renewal of placement certificates.
     Placements,
     /// OTLP of agents.
     Otlp,
+    /// Duties of validator clients.
+    Duty,
 }
 
 /// The port of one replica's listener.
 pub(super) fn port(listener: Listener, replica: u8) -> u16 {
     let offset = match listener {
-        Listener::Main(Role::Inventory) => 1,
-        Listener::Main(Role::Leasing) => 2,
-        Listener::Main(Role::Provisioning) => 3,
-        Listener::Main(Role::Monitoring) => 4,
-        Listener::Main(Role::Gateway) => 5,
+        Listener::Main(Service::Role(Role::Inventory)) => 1,
+        Listener::Main(Service::Role(Role::Leasing)) => 2,
+        Listener::Main(Service::Role(Role::Provisioning)) => 3,
+        Listener::Main(Service::Role(Role::Monitoring)) => 4,
+        Listener::Main(Service::Signer) => 5,
         Listener::Placements => 6,
         Listener::Otlp => 7,
+        Listener::Duty => 8,
+        Listener::Main(Service::Role(Role::Gateway)) => 9,
     };
     BASE + u16::from(replica) * STRIDE + offset
 }
 
-/// Where the services reach one another: every replica, in turn.
-pub(super) fn peers(role: Role, replicas: u8) -> String {
+/// A listener of every replica, each to be tried in turn.
+pub(super) fn every(host: IpAddr, listener: Listener, replicas: u8) -> String {
     (0..replicas)
-        .map(|replica| format!("{LOOPBACK}:{}", port(Listener::Main(role), replica)))
+        .map(|replica| SocketAddr::new(host, port(listener, replica)).to_string())
         .collect::<Vec<_>>()
         .join(",")
 }
 
+/// Where the services reach one another.
+pub(super) fn peers(service: Service, replicas: u8) -> String {
+    every(LOOPBACK, Listener::Main(service), replicas)
+}
+
 /// What replica `replica` sets other than the configuration file, which is
 /// written for the first.
-pub(super) fn overrides(role: Role, replica: u8) -> Vec<(String, String)> {
+pub(super) fn overrides(service: Service, replica: u8) -> Vec<(String, String)> {
     if replica == 0 {
         return Vec::new();
     }
     let set = |key: &str, address: IpAddr, listener: Listener| {
-        let key = format!("BERTH__{}__{key}", role.name().to_uppercase());
+        let key = format!("BERTH__{}__{key}", service.name().to_uppercase());
         (
             key,
             SocketAddr::new(address, port(listener, replica)).to_string(),
         )
     };
+    let outside = match service {
+        Service::Role(Role::Provisioning) => Some(("PLACEMENT_LISTEN", Listener::Placements)),
+        Service::Role(Role::Monitoring) => Some(("OTLP_LISTEN", Listener::Otlp)),
+        Service::Signer => Some(("DUTY_LISTEN", Listener::Duty)),
+        Service::Role(Role::Inventory | Role::Leasing | Role::Gateway) => None,
+    };
     let all = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let mut overrides = vec![set("LISTEN", LOOPBACK, Listener::Main(role))];
-    match role {
-        Role::Provisioning => overrides.push(set("PLACEMENT_LISTEN", all, Listener::Placements)),
-        Role::Monitoring => overrides.push(set("OTLP_LISTEN", all, Listener::Otlp)),
-        Role::Inventory | Role::Leasing | Role::Gateway => {}
-    }
-    overrides
+    [set("LISTEN", LOOPBACK, Listener::Main(service))]
+        .into_iter()
+        .chain(outside.map(|(key, listener)| set(key, all, listener)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -79,10 +92,11 @@ mod tests {
     fn no_two_listeners_share_a_port() {
         let mut seen = BTreeSet::new();
         for replica in 0..u8::try_from(MAX_REPLICAS).unwrap() {
-            let listeners = Role::ALL
-                .map(Listener::Main)
-                .into_iter()
-                .chain([Listener::Placements, Listener::Otlp]);
+            let listeners = Service::all().map(Listener::Main).chain([
+                Listener::Placements,
+                Listener::Otlp,
+                Listener::Duty,
+            ]);
             for listener in listeners {
                 assert!(
                     seen.insert(port(listener, replica)),

@@ -75,7 +75,7 @@ impl Postgres {
             .arg("listen_addresses=")
             .arg("-c")
             .arg(format!("unix_socket_directories={}", dir.display()))
-            .args(["-c", "max_connections=300", "-c", "shared_buffers=128MB"])
+            .args(["-c", "max_connections=400", "-c", "shared_buffers=128MB"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -92,27 +92,32 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// URL of one of its databases.
-    pub(super) fn url(&self, database: &str) -> String {
+    /// URL of one of its databases, for a role.
+    pub(super) fn url(&self, role: &str, database: &str) -> String {
         format!(
-            "postgres://{database}@localhost:5432/{database}?host={}",
+            "postgres://{role}@localhost:5432/{database}?host={}",
             self.dir.display()
         )
     }
 
-    /// Sees that a database with a role of the same name exists.
-    pub(super) async fn ensure_database(&self, name: &str) -> anyhow::Result<()> {
+    /// Sees that a role exists.
+    pub(super) async fn ensure_role(&self, name: &str) -> anyhow::Result<()> {
         let role = format!(
             "do $$ begin create role {name} login; exception when duplicate_object then null; end $$"
         );
-        self.sql(&role).await?;
+        self.sql(&role).await.map(drop)
+    }
+
+    /// Sees that a database and its owner exist.
+    pub(super) async fn ensure_database(&self, name: &str, owner: &str) -> anyhow::Result<()> {
+        self.ensure_role(owner).await?;
         let exists = self
             .sql(&format!(
                 "select 1 from pg_database where datname = '{name}'"
             ))
             .await?;
         if exists.trim().is_empty() {
-            self.sql(&format!("create database {name} owner {name}"))
+            self.sql(&format!("create database {name} owner {owner}"))
                 .await?;
         }
         Ok(())
