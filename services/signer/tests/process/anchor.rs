@@ -1,7 +1,6 @@
 //! Databases that went back, lost something or came from elsewhere: nothing is
 //! signed on them.
 
-use crate::eventually::eventually;
 use crate::ledger::Ledger;
 use crate::postgres::{ADMIN, DATABASE, OWNER, SERVING};
 use crate::signer::{Running, Site, said, signer};
@@ -13,16 +12,6 @@ use std::fs;
 
 /// Far above what can be signed now.
 const FAR: i64 = 1_000_000_000_000;
-
-/// Waits until the health of a signer says so of clock and anchor.
-async fn eventually_says(site: &Site, wanted: &str) {
-    let monitoring = site.service("monitoring").await;
-    eventually(wanted, async || {
-        let health = monitoring.get("/healthcheck").await?;
-        health.contains(wanted).then_some(())
-    })
-    .await;
-}
 
 const ANCHORED: &str = r#""id":"clock-and-anchor-check","status":"UP""#;
 const NOT_ANCHORED: &str = r#""reason":"NOT_ANCHORED""#;
@@ -36,7 +25,7 @@ async fn end(mut running: Running) {
 async fn a_restored_database_signs_nothing_until_it_is_reanchored_which_only_raises() {
     let site = Site::start().await;
     let running = site.serve().await;
-    eventually_says(&site, ANCHORED).await;
+    site.eventually_says(ANCHORED).await;
     let ledger = Ledger::open(&site).await;
     let (ours, imported) = (ledger.validator(1).await, ledger.validator(2).await);
     let raise = format!(
@@ -53,7 +42,7 @@ async fn a_restored_database_signs_nothing_until_it_is_reanchored_which_only_rai
     let backup = format!("create database backup template {DATABASE} owner {OWNER}");
     site.postgres.sql("postgres", &backup).await;
     let running = site.serve().await;
-    eventually_says(&site, ANCHORED).await;
+    site.eventually_says(ANCHORED).await;
     let ledger = Ledger::open(&site).await;
     ledger.sign(ours.block(11, 1)).await.unwrap();
     site.anchored_at(2).await;
@@ -65,7 +54,7 @@ async fn a_restored_database_signs_nothing_until_it_is_reanchored_which_only_rai
     site.postgres.sql("postgres", &rename).await;
 
     let running = site.serve().await;
-    eventually_says(&site, NOT_ANCHORED).await;
+    site.eventually_says(NOT_ANCHORED).await;
     assert!(
         running
             .log()
@@ -84,12 +73,12 @@ async fn a_restored_database_signs_nothing_until_it_is_reanchored_which_only_rai
         dry.contains("older than its anchor") && dry.contains("would raise 2 validators"),
         "{dry}"
     );
-    eventually_says(&site, NOT_ANCHORED).await;
+    site.eventually_says(NOT_ANCHORED).await;
     assert_eq!(site.postgres.psql(ADMIN, &ours.watermark()).trim(), "10");
 
     let done = said(&signer(&["reanchor", "--config", config]).output().unwrap());
     assert!(done.contains("raised 2 validators of devnet"), "{done}");
-    eventually_says(&site, ANCHORED).await;
+    site.eventually_says(ANCHORED).await;
     let raised: i64 = site
         .postgres
         .psql(ADMIN, &ours.watermark())
@@ -187,11 +176,11 @@ async fn another_database_is_not_taken_for_the_one_that_signed() {
 async fn a_promoted_server_is_noticed_by_a_signer_that_runs() {
     let mut site = Site::start().await;
     let running = site.serve().await;
-    eventually_says(&site, ANCHORED).await;
+    site.eventually_says(ANCHORED).await;
     site.postgres.stop();
     fs::write(site.postgres.data().join("recovery.signal"), "").unwrap();
     site.postgres.run(&["restore_command=false"]).await;
-    eventually_says(&site, NOT_ANCHORED).await;
+    site.eventually_says(NOT_ANCHORED).await;
     assert!(running.log().contains("00000002"), "{}", running.log());
 
     let config = site.config(SERVING);
@@ -201,7 +190,7 @@ async fn a_promoted_server_is_noticed_by_a_signer_that_runs() {
             .unwrap(),
     );
     assert!(done.contains("the database is anchored"), "{done}");
-    eventually_says(&site, ANCHORED).await;
+    site.eventually_says(ANCHORED).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use crate::eventually::eventually;
 use crate::postgres::{ADMIN, DATABASE, SERVING};
-use crate::signer::Site;
+use crate::signer::{NODE, Site};
 use berth_core::{AccountId, Fence, NodeId};
 use berth_runtime::pg::DatabaseConfig;
 use berth_secrets::Vault;
@@ -14,7 +14,6 @@ use berth_signer::store::decide::decide;
 use berth_signer::store::fences;
 use sqlx::PgPool;
 
-const NODE: &str = "node-00000000-0000-7000-8000-000000000001";
 const ACCOUNT: &str = "account-00000000-0000-7000-8000-000000000001";
 
 /// The database, and a node whose placement may sign.

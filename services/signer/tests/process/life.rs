@@ -7,18 +7,17 @@ use nix::sys::signal::Signal;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+/// All is well.
+const UP: &str = "HTTP/1.1 200 ";
+
 #[tokio::test]
 async fn a_signer_starts_answers_machines_and_ends_within_seconds() {
     let site = Site::start().await;
     let mut running = site.serve().await;
-    let answer = site.placement().await.get("/upcheck").await.unwrap();
+    let answer = site.placement(1, 0).await.get("/upcheck").await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    site.eventually_says(UP).await;
     let monitoring = site.service("monitoring").await;
-    let up = async || {
-        let health = monitoring.get("/healthcheck").await?;
-        health.starts_with("HTTP/1.1 200 ").then_some(())
-    };
-    eventually("it is well", up).await;
     let metrics = monitoring.get("/metrics").await.unwrap();
     assert!(
         metrics.contains("signer_keys{state=\"expected\"} 0"),
@@ -37,7 +36,7 @@ async fn a_signer_starts_answers_machines_and_ends_within_seconds() {
 
     // Nothing was lost, so nothing stands in the way of the next.
     let _running = site.serve().await;
-    eventually("it is well again", up).await;
+    site.eventually_says(UP).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@
 )]
 
 mod anchor;
+#[path = "../compat/chain.rs"]
+mod chain;
+mod duty;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
 #[path = "../../../runtime/tests/support/held.rs"]
@@ -17,5 +20,7 @@ mod held;
 mod ledger;
 mod life;
 mod postgres;
+#[path = "../compat/requests.rs"]
+mod requests;
 mod signer;
 mod vault;

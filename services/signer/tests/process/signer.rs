@@ -4,6 +4,8 @@ use crate::eventually::eventually;
 use crate::held::Held;
 use crate::postgres::{DATABASE, OWNER, Postgres, SERVING};
 use crate::vault::Server;
+use berth_runtime::clients;
+use berth_runtime::identity::{Bundle, Identity};
 use berth_secrets::{SignerPath, Vault};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,18 +24,19 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::transport::Channel;
 
 /// The node and the placement of the machine that calls.
-const NODE: &str = "node-00000000-0000-7000-8000-000000000001";
+pub(crate) const NODE: &str = "node-00000000-0000-7000-8000-000000000001";
 const PLACEMENT: &str = "placement-00000000-0000-7000-8000-000000000001";
 
-/// What a signer stands on, and its configuration.
+/// What signers stand on, and their configuration.
 pub(crate) struct Site {
     pub(crate) postgres: Postgres,
     pub(crate) vault: Server,
     folder: TempDir,
-    admin: Held,
-    duty: Held,
+    /// Admin and duty addresses of each replica.
+    replicas: [(Held, Held); 2],
 }
 
 impl Site {
@@ -45,8 +49,7 @@ impl Site {
             postgres,
             vault,
             folder: tempfile::tempdir().unwrap(),
-            admin: Held::new(),
-            duty: Held::new(),
+            replicas: [(); 2].map(|()| (Held::new(), Held::new())),
         }
     }
 
@@ -65,12 +68,13 @@ impl Site {
         assert!(done.status.success(), "{}", text(&done.stderr));
     }
 
-    pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin.address()
+    /// Where the other services reach a replica.
+    pub(crate) fn admin(&self, replica: usize) -> SocketAddr {
+        self.replicas[replica].0.address()
     }
 
-    pub(crate) fn duty(&self) -> SocketAddr {
-        self.duty.address()
+    fn duty(&self, replica: usize) -> SocketAddr {
+        self.replicas[replica].1.address()
     }
 
     /// The configuration of a signer that serves as `role`.
@@ -84,8 +88,8 @@ impl Site {
             self.vault.address(),
             self.vault.ca_file(),
             self.vault.secret_ids(),
-            self.admin(),
-            self.duty(),
+            self.admin(0),
+            self.duty(0),
             self.postgres.url(role, DATABASE),
         );
         fs::write(&path, config).unwrap();
@@ -94,21 +98,27 @@ impl Site {
 
     /// Starts a signer and waits until it serves.
     pub(crate) async fn serve(&self) -> Running {
-        let mut running = self.spawn(SERVING);
+        self.serve_replica(0).await
+    }
+
+    /// Starts a replica and waits until it serves.
+    pub(crate) async fn serve_replica(&self, replica: usize) -> Running {
+        let mut running = self.spawn(SERVING, replica);
         eventually("the signer serves", async || {
             let ended = running.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended: {}", running.log());
-            TcpStream::connect(self.duty()).await.ok()
+            TcpStream::connect(self.duty(replica)).await.ok()
         })
         .await;
         running
     }
 
-    /// Starts a signer that serves as `role`.
-    pub(crate) fn spawn(&self, role: &str) -> Running {
-        let log = self.folder.path().join(format!("{role}.log"));
+    fn spawn(&self, role: &str, replica: usize) -> Running {
+        let log = self.folder.path().join(format!("{role}-{replica}.log"));
         let child = signer(&["serve", "--end-with-parent", "--config"])
             .arg(self.config(role))
+            .env("BERTH__SIGNER__LISTEN", self.admin(replica).to_string())
+            .env("BERTH__SIGNER__DUTY_LISTEN", self.duty(replica).to_string())
             .stdin(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -118,25 +128,26 @@ impl Site {
 
     /// What a signer says that must not start as `role`.
     pub(crate) async fn refused(&self, role: &str) -> String {
-        let mut running = self.spawn(role);
+        let mut running = self.spawn(role, 0);
         let ended = running.ended().await;
         assert_eq!(ended.code(), Some(1), "{}", running.log());
         running.log()
     }
 
-    /// A placement's machine.
-    pub(crate) async fn placement(&self) -> Caller {
+    /// A placement's machine, at a replica.
+    pub(crate) async fn placement(&self, fence: u64, replica: usize) -> Caller {
         let provisioning = self.vault.login("provisioning").await;
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::default()
             .serialize_request(&key)
             .unwrap();
         let chain = provisioning
-            .sign_placement_csr(&request.pem().unwrap(), NODE, PLACEMENT, 1)
+            .sign_placement_csr(&request.pem().unwrap(), NODE, PLACEMENT, fence)
             .await
             .unwrap();
         let authority = provisioning.services_ca().await.unwrap();
-        Caller::new(self.duty(), (&chain, &key.serialize_pem(), &authority))
+        let identity = (&*chain, &*key.serialize_pem(), &*authority);
+        Caller::new(self.duty(replica), identity)
     }
 
     /// Another service.
@@ -144,10 +155,34 @@ impl Site {
         let vault = self.vault.login(role).await;
         let identity = vault.issue_service_certificate(role).await.unwrap();
         let key = identity.private_key.expose_secret();
-        Caller::new(
-            self.admin(),
-            (&identity.certificate_chain, key, &identity.ca),
-        )
+        let identity = (&*identity.certificate_chain, key, &*identity.ca);
+        Caller::new(self.admin(0), identity)
+    }
+
+    /// Another service's way to the first replica.
+    pub(crate) async fn channel(&self, role: &str) -> Channel {
+        let vault = self.vault.login(role).await;
+        let issued = vault.issue_service_certificate(role).await.unwrap();
+        let identity = Identity::pending();
+        let bundle = Bundle {
+            certificate_pem: issued.certificate_chain,
+            private_key_pem: issued.private_key,
+            services_ca_pem: issued.ca,
+            placements_ca_pem: vault.placements_ca().await.unwrap(),
+            not_after: issued.not_after.into(),
+        };
+        identity.replace(&bundle).unwrap();
+        clients::channel("signer", &self.admin(0).to_string(), &identity)
+    }
+
+    /// Waits until the health of the first replica says so.
+    pub(crate) async fn eventually_says(&self, wanted: &str) {
+        let monitoring = self.service("monitoring").await;
+        eventually(wanted, async || {
+            let health = monitoring.get("/healthcheck").await?;
+            health.contains(wanted).then_some(())
+        })
+        .await;
     }
 
     /// How far the anchor in Vault has come.
@@ -242,16 +277,29 @@ impl Caller {
         }
     }
 
-    /// Everything that a request is answered; nothing when nobody answers.
+    /// Everything that is answered; nothing when nobody answers.
     pub(crate) async fn get(&self, path: &str) -> Option<String> {
+        self.ask("GET", path, "").await
+    }
+
+    /// The same of a request with a body of JSON.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Option<String> {
+        self.ask("POST", path, &body.to_string()).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> Option<String> {
         let stream = TcpStream::connect(self.address).await.ok()?;
         let name = ServerName::try_from("signer").unwrap();
         let mut stream = self.connector.connect(name, stream).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: signer\r\nconnection: close\r\n\r\n");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: signer\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
         // The other side may close without a farewell.
         stream.read_to_end(&mut answer).await.ok();
-        Some(text(&answer))
+        Some(text(&answer)).filter(|answer| !answer.is_empty())
     }
 }

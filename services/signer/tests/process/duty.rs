@@ -1,0 +1,215 @@
+//! Duties, from the first key to the signature, over every listener of the real
+//! executable.
+
+use crate::chain::chain;
+use crate::eventually::eventually;
+use crate::postgres::{DATABASE, SERVING};
+use crate::requests::{KINDS, request};
+use crate::signer::{Caller, NODE, Site};
+use berth_core::AccountId;
+use berth_proto::signing::v1 as pb;
+use berth_proto::signing::v1::grant_service_client::GrantServiceClient;
+use berth_proto::signing::v1::signing_service_client::SigningServiceClient;
+use berth_runtime::clients::{request as call, request_for};
+use berth_signer::domain::{Chain, Fork, Preset};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+const OK: &str = "HTTP/1.1 200 ";
+
+/// A node with one validator, whose first placement may sign.
+struct Node {
+    account: AccountId,
+    chain: Chain,
+    grants: GrantServiceClient<Channel>,
+    public_key: String,
+}
+
+impl Node {
+    async fn launch(site: &Site) -> Self {
+        let provisioning = site.channel("provisioning").await;
+        let mut node = Self {
+            account: AccountId::generate(),
+            // An epoch of minutes: a slot stays present while a test runs.
+            chain: Chain {
+                seconds_per_slot: 12,
+                ..chain(Preset::Mainnet)
+            },
+            grants: GrantServiceClient::new(provisioning),
+            public_key: String::new(),
+        };
+        let put = pb::PutChainRequest {
+            chain: Some(message(&node.chain)),
+        };
+        node.grants.put_chain(call(put)).await.unwrap();
+        let wanted = pb::GenerateKeysRequest {
+            request_id: Uuid::now_v7().to_string(),
+            chain: node.chain.name.clone(),
+            count: 1,
+            withdrawal_address: format!("0x{}", "0b".repeat(20)),
+            fee_recipient: format!("0x{}", "ee".repeat(20)),
+            gas_limit: 30_000_000,
+        };
+        let mut keys = SigningServiceClient::new(site.channel("gateway").await);
+        let made = keys.generate_keys(request_for(node.account, wanted)).await;
+        node.public_key = made.unwrap().into_inner().validators[0].public_key.clone();
+        let bind = pb::BindValidatorsRequest {
+            node_id: NODE.to_owned(),
+            account_id: node.account.to_string(),
+            chain: node.chain.name.clone(),
+            public_keys: vec![node.public_key.clone()],
+            fence: 1,
+        };
+        node.grants.bind_validators(call(bind)).await.unwrap();
+        node.place(1).await;
+        node
+    }
+
+    /// Lets the placement of a fence sign, and no other.
+    async fn place(&mut self, fence: u64) {
+        let (node_id, account_id) = (NODE.to_owned(), self.account.to_string());
+        let advance = pb::AdvanceFenceRequest {
+            node_id: node_id.clone(),
+            account_id,
+            fence,
+        };
+        self.grants.advance_fence(call(advance)).await.unwrap();
+        let grant = pb::GrantRequest { node_id, fence };
+        self.grants.grant(call(grant)).await.unwrap();
+    }
+
+    /// The slot now.
+    fn slot(&self) -> u64 {
+        let now = berth_core::now().timestamp().unsigned_abs();
+        self.chain.slot_at(now)
+    }
+
+    fn body(&self, kind: &str, slot: u64) -> Value {
+        let mut body = request(&self.chain, kind, slot);
+        if kind == "VALIDATOR_REGISTRATION" {
+            body["validator_registration"]["pubkey"] = json!(self.public_key);
+        }
+        body
+    }
+
+    async fn sign(&self, machine: &Caller, body: &Value) -> Option<String> {
+        let path = format!("/api/v1/eth2/sign/{}", self.public_key);
+        machine.post(&path, body).await
+    }
+
+    /// Waits until the replica that this machine asks answers so.
+    async fn answered(&self, machine: &Caller, body: &Value, wanted: &str) -> String {
+        eventually(wanted, async || {
+            let answer = self.sign(machine, body).await?;
+            answer.contains(wanted).then_some(answer)
+        })
+        .await
+    }
+
+    /// Waits until it signs.
+    async fn signed(&self, machine: &Caller, body: &Value) -> String {
+        self.answered(machine, body, OK).await
+    }
+
+    /// Waits until it refuses for this reason, since it may be asked too often
+    /// just now. It never signs.
+    async fn refused(&self, machine: &Caller, body: &Value, reason: &str) {
+        eventually(reason, async || {
+            let answer = self.sign(machine, body).await?;
+            assert!(!answer.starts_with(OK), "{answer}");
+            answer.contains(reason).then_some(())
+        })
+        .await;
+    }
+}
+
+fn message(chain: &Chain) -> pb::SigningChain {
+    let forks = chain.forks.iter().map(|fork: &Fork| pb::SigningFork {
+        name: fork.name.name().to_owned(),
+        epoch: fork.epoch,
+        version: fork.version.0.to_vec(),
+    });
+    pb::SigningChain {
+        name: chain.name.clone(),
+        genesis_validators_root: chain.genesis_validators_root.0.to_vec(),
+        genesis_time: chain.genesis_time,
+        seconds_per_slot: chain.seconds_per_slot,
+        preset: chain.preset.name().to_owned(),
+        forks: forks.collect(),
+    }
+}
+
+/// The signature in an answer.
+fn signature(answer: &str) -> &str {
+    answer.split("\r\n\r\n").nth(1).unwrap()
+}
+
+#[tokio::test]
+async fn two_replicas_sign_each_duty_once_through_kills_and_a_new_fence() {
+    let site = Site::start().await;
+    let (mut first, _second) = tokio::join!(site.serve_replica(0), site.serve_replica(1));
+    let mut node = Node::launch(&site).await;
+    let (here, there) = (site.placement(1, 0).await, site.placement(1, 1).await);
+    let slot = node.slot();
+    for kind in KINDS {
+        let body = node.body(kind, slot);
+        let one = node.signed(&here, &body).await;
+        let other = node.signed(&there, &body).await;
+        assert_eq!(signature(&one), signature(&other), "{kind}");
+    }
+    let mut other = node.body("ATTESTATION", slot);
+    other["attestation"]["beacon_block_root"] = json!(format!("0x{}", "99".repeat(32)));
+    for machine in [&here, &there] {
+        node.refused(machine, &other, "DOUBLE_VOTE").await;
+    }
+
+    first.signal(Signal::SIGKILL);
+    first.ended().await;
+    let _first = site.serve_replica(0).await;
+    // Its keys come from Vault, and what is signed from the row.
+    let body = node.body("ATTESTATION", slot);
+    let again = node.signed(&here, &body).await;
+    assert_eq!(
+        signature(&again),
+        signature(&node.signed(&there, &body).await)
+    );
+    node.refused(&here, &other, "DOUBLE_VOTE").await;
+
+    node.place(2).await;
+    for machine in [&here, &there] {
+        node.refused(machine, &body, "FENCED").await;
+    }
+    let next = site.placement(2, 1).await;
+    let moved = node.signed(&next, &body).await;
+    assert_eq!(signature(&moved), signature(&again));
+}
+
+#[tokio::test]
+async fn nothing_is_signed_while_the_clocks_of_signer_and_database_differ() {
+    let site = Site::start().await;
+    let _running = site.serve().await;
+    let node = Node::launch(&site).await;
+    let machine = site.placement(1, 0).await;
+    let body = node.body("RANDAO_REVEAL", node.slot());
+    node.signed(&machine, &body).await;
+
+    // The server's clock, as the role that serves reads it from now on.
+    let look_here_first = format!("alter role {SERVING} set search_path = public, pg_catalog");
+    site.postgres.sql(DATABASE, &look_here_first).await;
+    let again = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = '{SERVING}'"
+    );
+    for skew in ["4 hours", "-4 hours", "1 day", "700 ms"] {
+        let clock = format!(
+            "create function public.clock_timestamp() returns timestamptz language sql as
+             $$ select pg_catalog.clock_timestamp() + interval '{skew}' $$; {again}"
+        );
+        site.postgres.sql(DATABASE, &clock).await;
+        node.answered(&machine, &body, "CLOCK_SKEW").await;
+        let right = format!("drop function public.clock_timestamp(); {again}");
+        site.postgres.sql(DATABASE, &right).await;
+        node.signed(&machine, &body).await;
+    }
+}
