@@ -358,4 +358,11 @@ impl SigningService for World {
     ) -> Answer<pb::SignVoluntaryExitResponse> {
         unscripted()
     }
+
+    async fn remove_validator(
+        &self,
+        _: Request<pb::RemoveValidatorRequest>,
+    ) -> Answer<pb::RemoveValidatorResponse> {
+        unscripted()
+    }
 }

@@ -109,7 +109,8 @@ async fn a_role_that_cannot_sign_is_refused_with_its_reason(db: PgPool) {
     let mut by_hand = wish();
     by_hand.spec.as_mut().unwrap().chain = "localchain".to_owned();
     let wrong = refused(&all, by_hand).await;
-    assert_eq!(reason(&wrong), "ROLE_NOT_AVAILABLE");
+    assert_eq!(wrong.code(), Code::FailedPrecondition);
+    assert!(wrong.message().contains("on the machine"), "{wrong:?}");
 
     all.world.known().signer.refuse = Some(Status::new(Code::Unavailable, "as scripted"));
     let wrong = refused(&all, wish()).await;
@@ -125,6 +126,20 @@ async fn without_a_signer_no_validator_is_launched(db: PgPool) {
     let wish = wish_for("n1", &[key("aa")]);
     let refused = all.api.launch_node(from(all.account, wish)).await;
     assert_eq!(reason(&refused.unwrap_err()), "ROLE_NOT_AVAILABLE");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_chain_is_known_to_the_signer_once_it_is_registered(db: PgPool) {
+    let all = Whole::new(db).await;
+    assert!(all.world.known().signer.chains.is_empty());
+    all.world.known().signer.refuse = Some(Status::new(Code::Unavailable, "as scripted"));
+    let wrong = register_text(&all.api, all.account, &chain()).await;
+    assert_eq!(wrong.unwrap_err().code(), Code::Unavailable);
+    all.world.known().signer.refuse = None;
+    register_text(&all.api, all.account, &chain())
+        .await
+        .unwrap();
+    assert!(all.world.known().signer.chains.contains_key("signchain"));
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]

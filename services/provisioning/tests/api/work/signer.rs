@@ -10,8 +10,12 @@ async fn signing(db: PgPool) -> Whole {
     register_text(&all.api, all.account, &chain())
         .await
         .unwrap();
-    all.world.known().signer.import(&key("aa"));
-    all.world.known().signer.import(&key("bb"));
+    let mut known = all.world.known();
+    known.signer = Signer::default();
+    known.signer.import(&key("aa"));
+    known.signer.import(&key("bb"));
+    drop(known);
+    all.site.standing().log.clear();
     all
 }
 
