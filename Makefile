@@ -24,7 +24,7 @@ bench: build images ## a table, and a JSON object a line in target/bench.jsonl
 	@scripts/bench $(ARGS)
 
 build: bootstrap ## the executables, optimised, in target/release
-	@. scripts/env && cargo build --locked --release -p berth -p berth-agent
+	@. scripts/env && cargo build --locked --release -p berth -p berth-agent -p berth-signer
 
 images: bootstrap ## the images that tests and the demo deploy
 	@scripts/images
