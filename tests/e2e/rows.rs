@@ -58,6 +58,13 @@ pub(crate) const ROWS: &[Service] = &[
         ],
     },
     Service {
+        name: "berth.monitoring.v1.IncidentService",
+        methods: &[
+            ("ListIncidents", &["gateway"]),
+            ("AcknowledgeIncident", &["gateway"]),
+        ],
+    },
+    Service {
         name: "berth.monitoring.v1.MonitoringService",
         methods: &[
             ("GetHealth", &["gateway", "provisioning"]),

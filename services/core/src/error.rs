@@ -34,6 +34,8 @@ pub enum Resource {
     Placement,
     /// An identity on a chain that signs.
     Validator,
+    /// An open problem.
+    Incident,
 }
 
 impl fmt::Display for Resource {
@@ -48,6 +50,7 @@ impl fmt::Display for Resource {
             Self::Node => "node",
             Self::Placement => "placement",
             Self::Validator => "validator",
+            Self::Incident => "incident",
         })
     }
 }

@@ -105,6 +105,11 @@ id!(
     PlacementId,
     "placement"
 );
+id!(
+    /// An open problem.
+    IncidentId,
+    "incident"
+);
 
 #[cfg(test)]
 mod tests {

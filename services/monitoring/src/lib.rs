@@ -6,8 +6,9 @@
 //!   its certificate does, and only the current fence of a node is heard.
 //! * Health is a function of the newest samples, the expectation and the time.
 //! * Receiving never waits for the operator's collector.
+//! * Only the signer's own records make incidents, never what a machine sends.
 //!
-//! Deliberately absent: rules and incidents, which come with the signer.
+//! Deliberately absent: rules over samples.
 
 pub mod api;
 pub mod domain;
@@ -22,6 +23,7 @@ pub use config::{Config, ForwardConfig};
 
 use api::Api;
 use berth_core::Result;
+use berth_proto::monitoring::v1::incident_service_server::IncidentServiceServer;
 use berth_proto::monitoring::v1::monitoring_service_server::MonitoringServiceServer;
 use berth_proto::monitoring::v1::target_service_server::TargetServiceServer;
 use berth_runtime::identity::Trust;
@@ -59,6 +61,7 @@ pub async fn start(config: &Config, platform: &Platform, tasks: &mut Tasks) -> R
     tracing::info!(listen = %config.listen, otlp = %config.otlp_listen, "monitoring is ready");
     let routes = server::routes()?
         .add_service(MonitoringServiceServer::new(api.clone()))
+        .add_service(IncidentServiceServer::new(api.clone()))
         .add_service(TargetServiceServer::new(api));
     tasks.spawn(
         "listener",

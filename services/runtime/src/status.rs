@@ -197,6 +197,7 @@ fn named_resource(message: &str) -> Resource {
         Resource::Chain,
         Resource::Placement,
         Resource::Validator,
+        Resource::Incident,
     ];
     kinds
         .into_iter()

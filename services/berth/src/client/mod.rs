@@ -6,6 +6,7 @@ mod context;
 mod exit;
 mod health;
 mod import;
+mod incident;
 mod interchange;
 mod key;
 mod keystore_files;
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     Node(node::Command),
     /// Show the health of a node
     Health(health::Health),
+    /// Open problems, and who took them up
+    #[command(subcommand)]
+    Incident(incident::Command),
     /// Keys of validators: into the signer, and never out of it
     #[command(subcommand)]
     Key(key::Command),
@@ -88,6 +92,7 @@ pub(crate) fn run(context: &ContextArgs, command: Command) -> ExitCode {
             Command::Chain(command) => chain::run(context, command).await,
             Command::Node(command) => node::run(context, command).await,
             Command::Health(health) => health::run(context, health).await,
+            Command::Incident(command) => incident::run(context, command).await,
             Command::Key(command) => key::run(context, command).await,
             Command::Validator(command) => validator::run(context, command).await,
             Command::Vault(command) => vault::run(command).await,

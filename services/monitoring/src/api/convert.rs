@@ -1,7 +1,10 @@
 //! Between messages and domain types. Nothing else in this service sees both.
 
 use super::pb;
-use crate::domain::{Check, Duty, DutyState, Expectation, Health, Outcome, Signs, State};
+use crate::domain::{
+    Check, Duty, DutyState, Expectation, Health, Incident, IncidentState, Outcome, Severity, Signs,
+    State,
+};
 use crate::store::samples::HistoryRow;
 use crate::store::targets::Target;
 use berth_core::{Fence, Result, Violations};
@@ -184,6 +187,34 @@ impl From<Check> for pb::Check {
             outcome: outcome.into(),
             message: check.message,
         }
+    }
+}
+
+pub(super) fn incident(incident: Incident) -> pb::Incident {
+    let state = match incident.state {
+        IncidentState::Open => pb::incident::State::Open,
+        IncidentState::Acknowledged => pb::incident::State::Acknowledged,
+        IncidentState::Resolved => pb::incident::State::Resolved,
+    };
+    let severity = match incident.severity {
+        Severity::Warning => pb::incident::Severity::Warning,
+        Severity::Security => pb::incident::Severity::Security,
+    };
+    pb::Incident {
+        id: incident.id.to_string(),
+        etag: wire::etag(incident.version),
+        create_time: Some(wire::timestamp(incident.create_time)),
+        node_id: incident.node_id.to_string(),
+        reason: incident.reason,
+        severity: severity.into(),
+        state: state.into(),
+        count: incident.count.unsigned_abs(),
+        last_time: Some(wire::timestamp(incident.last_time)),
+        detail: incident.detail,
+        public_key: incident.public_key,
+        fence: incident.fence.get(),
+        acknowledge_time: incident.acknowledge_time.map(wire::timestamp),
+        resolve_time: incident.resolve_time.map(wire::timestamp),
     }
 }
 

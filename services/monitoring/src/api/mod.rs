@@ -2,10 +2,12 @@
 
 mod convert;
 mod health;
+mod incidents;
 mod samples;
 mod targets;
 
 use berth_proto::monitoring::v1 as pb;
+use berth_proto::monitoring::v1::incident_service_server::IncidentService;
 use berth_proto::monitoring::v1::monitoring_service_server::MonitoringService;
 use berth_proto::monitoring::v1::target_service_server::TargetService;
 use berth_runtime::notices::Notices;
@@ -71,5 +73,22 @@ impl TargetService for Api {
         request: Request<pb::DeleteTargetRequest>,
     ) -> Result<Response<pb::DeleteTargetResponse>, Status> {
         reply(targets::delete(self, request).await)
+    }
+}
+
+#[tonic::async_trait]
+impl IncidentService for Api {
+    async fn list_incidents(
+        &self,
+        request: Request<pb::ListIncidentsRequest>,
+    ) -> Result<Response<pb::ListIncidentsResponse>, Status> {
+        reply(incidents::list(self, request).await)
+    }
+
+    async fn acknowledge_incident(
+        &self,
+        request: Request<pb::AcknowledgeIncidentRequest>,
+    ) -> Result<Response<pb::AcknowledgeIncidentResponse>, Status> {
+        reply(incidents::acknowledge(self, request).await)
     }
 }

@@ -3,12 +3,14 @@
 
 mod limits;
 mod points;
+mod refusals;
 
 pub use points::Point;
 
+use crate::domain::Refused;
 use crate::forward::{Forward, Signal};
-use crate::store::samples;
 use crate::store::targets::{self, Target};
+use crate::store::{incidents, samples};
 use berth_core::{Error, Fence, NodeId, PlacementId, Result};
 use berth_runtime::auth::{self, Peer};
 use berth_runtime::{pg, server, status};
@@ -39,6 +41,9 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Extensions, Request, Response, Status};
+
+/// The service whose refusals are incidents.
+const SIGNER: &str = "signer";
 
 /// Receives OTLP from services and placements.
 #[derive(Debug, Clone)]
@@ -154,13 +159,26 @@ impl Receiver {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<ExportLogsServiceResponse> {
         let (_, extensions, mut export) = request.into_parts();
+        let mut refused = Vec::new();
         if let Some(speaker) = self.admitted(&extensions, export.encoded_len()).await? {
             for part in &mut export.resource_logs {
                 (part.resource, part.schema_url) = (Some(speaker.resource()), String::new());
             }
+        } else if *auth::peer(&extensions)? == Peer::Service(SIGNER.to_owned()) {
+            refused = refusals::refusals(&export);
         }
         self.forward.send(Signal::Logs, &export);
+        self.report(&refused).await?;
         Ok(ExportLogsServiceResponse::default())
+    }
+
+    /// Makes incidents of what the signer refused.
+    async fn report(&self, refused: &[Refused]) -> Result<()> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut conn = self.db.acquire().await.map_err(pg::error)?;
+        incidents::report(&mut conn, refused, berth_core::now()).await
     }
 
     async fn traces(

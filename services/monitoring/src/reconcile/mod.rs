@@ -1,7 +1,7 @@
-//! Monitoring's slow work: forgetting history that is too old, and
-//! series that are sent no more.
+//! Monitoring's slow work: forgetting history that is too old, and series that
+//! are sent no more; resolving incidents that do not come again.
 
-use crate::store::samples;
+use crate::store::{incidents, samples};
 use berth_core::Result;
 use berth_runtime::pg;
 use berth_runtime::reconcile::{self, Outcome, Reconciler};
@@ -14,6 +14,10 @@ use uuid::Uuid;
 const SWEEP: &str = "sweep";
 /// How long history is kept.
 const KEPT: TimeDelta = TimeDelta::hours(6);
+/// How long after its last report an incident is resolved.
+const QUIET: TimeDelta = TimeDelta::minutes(15);
+/// How long a resolved incident is kept.
+const REMEMBERED: TimeDelta = TimeDelta::days(30);
 /// How many samples one statement removes.
 const BATCH: i64 = 20_000;
 
@@ -39,6 +43,7 @@ pub async fn wake(db: &PgPool) -> Result<()> {
 
 async fn sweep(db: &PgPool) -> Result<Outcome> {
     let mut conn = db.acquire().await.map_err(pg::error)?;
+    incidents::settle(&mut conn, berth_core::now(), QUIET, REMEMBERED).await?;
     let removed = samples::remove_before(&mut conn, berth_core::now() - KEPT, BATCH).await?;
     if removed >= BATCH.unsigned_abs() {
         return Ok(Outcome::Again);

@@ -1,5 +1,6 @@
 //! What monitoring remembers. The only place in this service with SQL.
 
+pub mod incidents;
 pub mod samples;
 pub mod targets;
 

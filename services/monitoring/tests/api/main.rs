@@ -13,6 +13,7 @@ mod forward;
 #[path = "../../../runtime/tests/support/held.rs"]
 mod held;
 mod history;
+mod incidents;
 mod listeners;
 mod receive;
 mod refusals;
