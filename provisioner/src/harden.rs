@@ -404,6 +404,22 @@ mod tests {
     }
 
     #[test]
+    fn a_container_gets_the_graphics_processors_that_it_asks_for_and_no_other_device() {
+        let mut spec = spec();
+        let host = |spec: &ContainerSpec| host_config(spec, "net");
+        assert_eq!(host(&spec).device_requests, None);
+        spec.gpus = 2;
+        let wanted = DeviceRequest {
+            driver: Some("nvidia".to_owned()),
+            count: Some(2),
+            capabilities: Some(vec![vec!["gpu".to_owned()]]),
+            ..DeviceRequest::default()
+        };
+        assert_eq!(host(&spec).device_requests, Some(vec![wanted]));
+        assert_eq!(host(&spec).devices, None);
+    }
+
+    #[test]
     fn any_change_of_a_container_changes_its_hash() {
         let mut changed = spec();
         changed.env.insert("LOG".to_owned(), "debug".to_owned());

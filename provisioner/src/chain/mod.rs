@@ -101,6 +101,13 @@ impl ChainEntry {
     #[must_use]
     pub fn obstacles(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if self.custody != Custody::RemoteSigner && self.roles().contains(&Role::Validator) {
+            reasons.push(
+                "custody: its validators keep what they sign with on the machine, and Berth puts \
+                 no such key there"
+                    .to_owned(),
+            );
+        }
         for component in &self.components {
             if component.image.digest.is_none() {
                 reasons.push(match &component.image.build {
