@@ -1,18 +1,19 @@
 //! Services that are killed while they work.
 
 use crate::{LAUNCH, launch, runs_once};
-use berth_tests::{Berth, Event, Shape};
+use berth_tests::{Berth, Event, Shape, eventually};
 
 /// What a launch is doing.
 type Moment = fn(&Event) -> bool;
 
 /// Each role, and when it is killed.
-const KILLS: [(&str, Moment); 5] = [
+const KILLS: [(&str, Moment); 6] = [
     ("leasing", |event| event.step == "lease"),
     ("inventory", |event| event.step == "gates"),
     ("provisioning", |event| {
         event.step == "image" && event.percent > 0
     }),
+    ("signer", |event| event.step == "secrets"),
     ("monitoring", |event| event.step == "containers"),
     ("gateway", |event| event.step == "answer"),
 ];
@@ -40,5 +41,10 @@ fn a_service_killed_at_any_time_during_a_launch_does_no_harm() {
             "a watch lives on without {role} and misses nothing"
         );
     }
+    // Nothing of these launches asked it.
+    eventually("the signer answers again", LAUNCH, || {
+        let answer = berth.ask(&["key", "list"]);
+        answer.code.filter(|code| *code == 0).ok_or(answer.said)
+    });
     berth.stop();
 }
