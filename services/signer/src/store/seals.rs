@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 /// How many of the newest seals are computed again at start.
-const COMPUTED_AGAIN: i64 = 1000;
+const COMPUTED_AGAIN: i64 = 300;
 
 /// The head of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

@@ -194,6 +194,41 @@ async fn a_promoted_server_is_noticed_by_a_signer_that_runs() {
 }
 
 #[tokio::test]
+async fn of_two_copies_of_a_database_one_signs() {
+    let site = Site::start().await;
+    let vault = site.vault.login("signer").await;
+    let ledger = Ledger::open(&site).await;
+    let anchor = ledger.anchor(&vault).await;
+    let ours = ledger.validator(1).await;
+    ledger.sign(ours.block(1, 1)).await.unwrap();
+    ledger.sealed(&anchor).await;
+    ledger.close().await;
+    let copy = format!("create database copy template {DATABASE} owner {OWNER}");
+    site.postgres.sql("postgres", &copy).await;
+
+    let ledger = Ledger::open(&site).await;
+    let copy = Ledger::of(&site, "copy").await;
+    let (one, other) = tokio::join!(ledger.anchor(&vault), copy.anchor(&vault));
+    // Nothing tells them apart until one of them signs.
+    one.check().and(other.check()).unwrap();
+    ledger.sign(ours.block(2, 1)).await.unwrap();
+    ledger.sealed(&one).await;
+    one.check().unwrap();
+    other.look(&copy.db).await.unwrap();
+    let refusal = other.check().unwrap_err();
+    assert!(
+        refusal.detail.contains("older than its anchor"),
+        "{refusal}"
+    );
+    // Nor does signing help it.
+    copy.sign(ours.block(3, 1)).await.unwrap();
+    other.look(&copy.db).await.unwrap();
+    other.check().unwrap_err();
+    one.look(&ledger.db).await.unwrap();
+    one.check().unwrap();
+}
+
+#[tokio::test]
 async fn replicas_share_one_anchor() {
     let site = Site::start().await;
     let vault = site.vault.login("signer").await;

@@ -24,8 +24,13 @@ pub(crate) struct Ledger<'a> {
 
 impl<'a> Ledger<'a> {
     pub(crate) async fn open(site: &'a Site) -> Self {
+        Self::of(site, DATABASE).await
+    }
+
+    /// Of a database of another name.
+    pub(crate) async fn of(site: &'a Site, database: &str) -> Self {
         let config = DatabaseConfig {
-            url: site.postgres.url(SERVING, DATABASE).into(),
+            url: site.postgres.url(SERVING, database).into(),
             max_connections: 4,
         };
         let db = checks::pool(&config, config.max_connections).unwrap();
