@@ -8,9 +8,9 @@ use berth_core::{AccountId, Error, Result};
 use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 
-/// Most signatures of a complete file, so that it fits a message; older ones
-/// are below the watermarks, which every file has.
-const MAX_SIGNATURES: usize = 20_000;
+/// Most signatures of a complete file, some 27 MB of text: more than two years
+/// of one validator. Older ones are below the watermarks, which every file has.
+const MAX_SIGNATURES: usize = 200_000;
 
 /// How much of the past a file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

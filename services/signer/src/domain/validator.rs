@@ -111,9 +111,14 @@ impl Validator {
     ///
     /// # Errors
     ///
-    /// As [`State::apply`].
+    /// As [`State::apply`], and [`Error::Precondition`] where the key is to sign
+    /// that never came to Vault.
     pub fn apply(&self, event: Event) -> Result<Self> {
         let state = self.state.apply(event)?;
+        if state == State::Active && self.request_id.is_none() {
+            let why = "the key of the validator is not in Vault yet; import it again";
+            return Err(Error::precondition("VALIDATOR_STATE", why));
+        }
         let why = match event {
             Event::Enable => "",
             Event::EnableFresh => "its owner states that its key is used nowhere else",

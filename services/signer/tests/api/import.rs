@@ -228,6 +228,13 @@ async fn an_import_that_was_cut_off_signs_nothing_and_the_same_again_ends_it(db:
         assert!(matches!(cut, Error::Unavailable(_)), "{cut}");
         let status = house.status(&public_key(number)).await;
         assert_eq!(status.state(), State::Quarantined);
+        let enable = house.call(pb::EnableValidatorRequest {
+            request_id: id(),
+            public_key: public_key(number).to_string(),
+            fresh: true,
+        });
+        let refused = house.api.enable_validator(enable).await.unwrap_err();
+        assert_eq!(reason(&refused), "VALIDATOR_STATE");
     }
     // The second was killed after its key came to Vault.
     house.keyring.store(key(2)).await.unwrap();
