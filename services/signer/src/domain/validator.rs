@@ -168,7 +168,7 @@ impl Validator {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, State};
+    use super::*;
 
     #[test]
     fn every_event_in_every_state_leads_where_the_table_says() {
@@ -187,6 +187,49 @@ mod tests {
             for (event, after) in [Enable, EnableFresh, Disable, Remove].into_iter().zip(row) {
                 assert_eq!(state.apply(event).ok(), after, "{state:?} {event:?}");
             }
+        }
+    }
+
+    fn came(state: State, request_id: Option<Uuid>) -> Validator {
+        Validator {
+            public_key: PublicKey([1; 48]),
+            chain: "ethereum-test".to_owned(),
+            state,
+            status_reason: String::new(),
+            node_id: None,
+            fence: Fence::NONE,
+            granted: false,
+            fee_recipient: None,
+            gas_limit: 0,
+            watermarks: Watermarks::default(),
+            request_id,
+            version: 1,
+            create_time: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_key_signs_once_it_is_held_and_its_past_is_known() {
+        let request = Uuid::from_u128(1);
+        for (past, after) in [
+            (Past::Fresh, State::Active),
+            (Past::Imported, State::Active),
+            (Past::Unknown, State::Quarantined),
+        ] {
+            let held = came(State::Quarantined, None).held(request, past).unwrap();
+            assert_eq!((held.state, held.request_id), (after, Some(request)));
+        }
+        // What its owner decided meanwhile stays.
+        let held = came(State::Disabled, None).held(request, Past::Fresh);
+        assert_eq!(held.unwrap().state, State::Disabled);
+    }
+
+    #[test]
+    fn no_word_of_its_owner_makes_a_validator_without_a_key_sign() {
+        for state in [State::Quarantined, State::Disabled] {
+            assert!(came(state, None).apply(Event::EnableFresh).is_err());
+            let held = came(state, Some(Uuid::from_u128(1)));
+            assert!(held.apply(Event::EnableFresh).is_ok());
         }
     }
 }

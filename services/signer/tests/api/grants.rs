@@ -1,5 +1,6 @@
 //! Chains, validators of nodes, fences and grants, as provisioning says them.
 
+use crate::eventually::eventually;
 use crate::house::{CHAIN, House, chain, fields, reason};
 use berth_core::{AccountId, NodeId};
 use berth_proto::signing::v1 as pb;
@@ -10,7 +11,6 @@ use sqlx::PgPool;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tonic::{Code, Request};
 
@@ -212,8 +212,11 @@ async fn nothing_is_signed_under_an_old_fence_while_all_happens_at_once(db: PgPo
         counts.push((fence, signatures(&house.db, 0..fence).await));
         house.grant(node, fence).await.unwrap();
         current.store(fence, Ordering::SeqCst);
-        let signed = async || signatures(&house.db, fence..fence + 1).await > 0;
-        eventually(signed).await;
+        eventually("the placement signs", async || {
+            let signed = signatures(&house.db, fence..fence + 1).await;
+            (signed > 0).then_some(())
+        })
+        .await;
     }
     current.store(PLACEMENTS + 1, Ordering::SeqCst);
     tasks.join_all().await;
@@ -232,12 +235,4 @@ async fn signatures(db: &PgPool, fences: Range<u64>) -> i64 {
         .fetch_one(db)
         .await
         .unwrap()
-}
-
-async fn eventually(holds: impl AsyncFn() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(60);
-    while !holds().await {
-        assert!(Instant::now() < give_up, "nothing was signed in a minute");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

@@ -8,6 +8,8 @@
     reason = "a helper that panics is a test that fails"
 )]
 
+#[path = "../../../runtime/tests/support/eventually.rs"]
+mod eventually;
 mod exits;
 mod generate;
 mod grants;

@@ -1,5 +1,6 @@
 //! Validators as their owner sees and changes them.
 
+use crate::eventually::eventually;
 use crate::house::{House, by, fields, id, reason};
 use berth_core::AccountId;
 use berth_proto::signing::v1 as pb;
@@ -10,6 +11,9 @@ use berth_signer::domain::{Message, PublicKey};
 use berth_signer::keyring::KeyError;
 use prost_types::FieldMask;
 use sqlx::PgPool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 async fn list(house: &House, request: pb::ListValidatorsRequest) -> pb::ListValidatorsResponse {
@@ -154,6 +158,33 @@ async fn a_disabled_validator_signs_nothing_until_it_is_enabled(db: PgPool) {
         stated.status_reason.contains("used nowhere else"),
         "{stated:?}"
     );
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn nothing_is_signed_once_disabling_was_answered(db: PgPool) {
+    let house = Arc::new(House::new(db).await);
+    let key = house.validators(1).await[0];
+    let node = house.node(&[key]).await;
+    let slot = Arc::new(AtomicU64::new(1));
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let (house, slot) = (house.clone(), slot.clone());
+        tasks.spawn(async move {
+            loop {
+                let slot = slot.fetch_add(1, Ordering::SeqCst);
+                let refused = house.sign(node, 1, key, Message::Block { slot }).await;
+                if refused == Some(Reason::Disabled) {
+                    return;
+                }
+            }
+        });
+    }
+    let last = async || house.status(&key).await.watermarks.unwrap().block_slot;
+    eventually("a block is signed", async || last().await.map(drop)).await;
+    let answered = house.disable(&key).await.unwrap().status.unwrap();
+    let known = answered.watermarks.unwrap().block_slot;
+    tasks.join_all().await;
+    assert_eq!(last().await, known);
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
