@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod agent;
 #[path = "../../../runtime/tests/support/authority.rs"]
 mod authority;
 mod bodies;
