@@ -79,7 +79,7 @@ struct Serve {
   berth-signer migrate --database-url postgres://owner@db/berth_signer --grant-to berth_signer
   BERTH_DATABASE_URL=postgres:///berth_signer berth-signer migrate --grant-to berth_signer")]
 struct Migrate {
-    /// The database, as its owner
+    /// The database, as its owner; in the environment where it holds a password
     #[arg(
         long,
         env = "BERTH_DATABASE_URL",
@@ -178,7 +178,7 @@ async fn reanchor(file: &File, dry_run: bool) -> anyhow::Result<()> {
     vault.log_out().await;
     let found = outcome?;
     match found.problem {
-        Some(problem) => println!("nothing was signed on this database: {problem}"),
+        Some(problem) => println!("nothing is signed on this database: {problem}"),
         None => println!("the database was the anchored one"),
     }
     let verb = if dry_run { "would raise" } else { "raised" };

@@ -3,7 +3,7 @@
 
 use crate::chain::chain;
 use crate::eventually::eventually;
-use crate::postgres::{DATABASE, SERVING};
+use crate::postgres::{ADMIN, DATABASE, SERVING};
 use crate::requests::{KINDS, request};
 use crate::signer::{Caller, NODE, Site};
 use berth_core::AccountId;
@@ -164,6 +164,11 @@ async fn two_replicas_sign_each_duty_once_through_kills_and_a_new_fence() {
     for machine in [&here, &there] {
         node.refused(machine, &other, "DOUBLE_VOTE").await;
     }
+
+    // Recorded once each, in the partition of this month.
+    let recorded =
+        "select tableoid = 'signature_rest'::regclass, count(*) from signature group by 1";
+    assert_eq!(site.postgres.psql(ADMIN, recorded).trim(), "f|2");
 
     first.signal(Signal::SIGKILL);
     first.ended().await;

@@ -5,13 +5,12 @@ use crate::postgres::{ADMIN, DATABASE, OWNER, SERVING};
 use crate::signer::{Site, said, signer};
 use nix::sys::signal::Signal;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 /// All is well.
 const UP: &str = "HTTP/1.1 200 ";
 
 #[tokio::test]
-async fn a_signer_starts_answers_machines_and_ends_within_seconds() {
+async fn a_signer_starts_answers_machines_and_ends_when_told() {
     let site = Site::start().await;
     let mut running = site.serve().await;
     let answer = site.placement(1, 0).await.get("/upcheck").await.unwrap();
@@ -24,15 +23,18 @@ async fn a_signer_starts_answers_machines_and_ends_within_seconds() {
         "{metrics}"
     );
 
-    let begun = Instant::now();
+    let limits = running.limits();
+    let cores = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    assert_eq!(
+        cores.unwrap().split_whitespace().nth(4),
+        Some("0"),
+        "{limits}"
+    );
+
     running.signal(Signal::SIGTERM);
     assert!(running.ended().await.success(), "{}", running.log());
-    assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begun.elapsed()
-    );
-    assert!(!running.log().contains("ERROR"), "{}", running.log());
 
     // Nothing was lost, so nothing stands in the way of the next.
     let _running = site.serve().await;

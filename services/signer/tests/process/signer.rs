@@ -217,6 +217,11 @@ impl Running {
         kill(Pid::from_raw(id), signal).unwrap();
     }
 
+    /// What the kernel lets it do.
+    pub(crate) fn limits(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         eventually("the signer ends", async || self.child.try_wait().unwrap()).await
