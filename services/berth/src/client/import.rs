@@ -57,6 +57,28 @@ impl Past {
             .map(Interchange::read)
             .transpose()
     }
+
+    /// Says which keys nothing is known of.
+    pub(super) fn warn(&self, keystores: &[Keystore], interchange: Option<&Interchange>) {
+        let Some(interchange) = interchange else {
+            if !self.fresh {
+                eprintln!(
+                    "Neither --protection nor --fresh is given: new keys will be QUARANTINED and \
+                     sign nothing."
+                );
+            }
+            return;
+        };
+        for keystore in keystores {
+            let unknown = |key: &String| !interchange.names(key);
+            if keystore.public_key.as_ref().is_some_and(unknown) {
+                eprintln!(
+                    "{}: the interchange does not name its key, which will be QUARANTINED.",
+                    keystore.name()
+                );
+            }
+        }
+    }
 }
 
 impl Import<'_> {
@@ -114,28 +136,6 @@ impl Import<'_> {
             fee_recipient: self.fee_recipient.to_owned(),
             gas_limit: self.gas_limit,
         })
-    }
-
-    /// What becomes of the keys that nothing is known of.
-    pub(super) fn warn(&self) {
-        let Some(interchange) = self.interchange else {
-            if !self.fresh {
-                eprintln!(
-                    "Neither --protection nor --fresh is given: new keys will be QUARANTINED and \
-                     sign nothing."
-                );
-            }
-            return;
-        };
-        for keystore in self.keystores {
-            let unknown = |key: &String| !interchange.names(key);
-            if keystore.public_key.as_ref().is_some_and(unknown) {
-                eprintln!(
-                    "{}: the interchange does not name its key, which will be QUARANTINED.",
-                    keystore.name()
-                );
-            }
-        }
     }
 
     /// A keystore a line, with what became of it.

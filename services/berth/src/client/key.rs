@@ -1,6 +1,7 @@
 //! `berth key`: keys on their way to the signer, and what they may do there. No
 //! key ever comes back.
 
+use super::confirm::Confirm;
 use super::context::{Authed, ContextArgs};
 use super::import::{self, Import, NewKeys, Past};
 use super::output::{OutputArgs, table};
@@ -11,6 +12,7 @@ use berth_proto::signing::v1::validator_status::State;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use std::path::PathBuf;
+use tonic::{Code, Status};
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     Disable(Keys),
     /// Let a key sign again
     Enable(Enable),
+    /// Destroy a key for good
+    Remove(Remove),
     /// Write what disabled keys signed, for another signer
     ExportProtection(protection::Export),
     /// Read what keys signed elsewhere
@@ -53,8 +57,8 @@ pub(crate) struct ImportKeys {
     #[command(flatten)]
     past: Past,
     /// Execution address that gets the fees of their blocks
-    #[arg(long, value_name = "ADDRESS", value_parser = typed::address, default_value = "", hide_default_value = true)]
-    fee_recipient: String,
+    #[arg(long, value_name = "ADDRESS", value_parser = typed::address)]
+    fee_recipient: Option<String>,
     /// Gas limit that their registrations with block builders name; 0 for none
     #[arg(long, default_value_t = 0)]
     gas_limit: u64,
@@ -120,6 +124,23 @@ pub(crate) struct Enable {
     output: OutputArgs,
 }
 
+/// Arguments of `remove`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Only for a key that is disabled or quarantined and has no node. What it signed stays
+known. A key that the signer made exists nowhere else: without it the validator can
+never again attest or exit."
+)]
+pub(crate) struct Remove {
+    /// Public key
+    #[arg(value_parser = typed::public_key)]
+    public_key: String,
+    #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
 pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Result<()> {
     let channel = || -> anyhow::Result<Authed> { context.load()?.channel() };
     match command {
@@ -137,8 +158,23 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
                 public_key: enable.public_key,
                 fresh: enable.fresh,
             };
-            let answer = connect(channel()?).enable_validator(request).await?;
+            let answer = connect(channel()?).enable_validator(request).await;
+            let answer = answer.inspect_err(|status| {
+                if status.code() == Code::FailedPrecondition && !enable.fresh {
+                    eprintln!("A quarantined key needs --fresh, which states that it is used nowhere else.");
+                }
+            })?;
             validator::print(enable.output, answer.into_inner().validator)
+        }
+        Command::Remove(remove) => {
+            eprintln!("This destroys the key {} for good.", remove.public_key);
+            let request = pb::RemoveValidatorRequest {
+                request_id: request_id(),
+                confirmation: remove.confirm.ask(&remove.public_key)?,
+                public_key: remove.public_key,
+            };
+            let answer = connect(channel()?).remove_validator(request).await?;
+            validator::print(remove.output, answer.into_inner().validator)
         }
         Command::ExportProtection(export) => {
             protection::export(&mut connect(channel()?), export).await
@@ -159,20 +195,33 @@ async fn import_keys(
         keystores: &found.keystores,
         interchange: interchange.as_ref(),
         fresh: arguments.past.fresh,
-        fee_recipient: &arguments.fee_recipient,
+        fee_recipient: arguments.fee_recipient.as_deref().unwrap_or_default(),
         gas_limit: arguments.gas_limit,
     };
-    import.warn();
+    let past = &arguments.past;
+    past.warn(&found.keystores, interchange.as_ref());
     if arguments.dry_run {
         eprintln!("Would seal and send these {}:", found.keystores.len());
         println!("{}", import::keystores(&found).trim_fmt());
         return Ok(());
     }
-    let answer = import.send(&mut connect(channel()?)).await?;
+    let sent = import.send(&mut connect(channel()?)).await;
+    let answer = sent.inspect_err(|error| {
+        if code(error) == Some(Code::NotFound) {
+            eprintln!(
+                "A chain takes keys once an entry of it with the role validator is registered."
+            );
+        }
+    })?;
     arguments
         .output
         .print(&answer, |answer| import.outcomes(answer))?;
     import::all_taken(&answer)
+}
+
+/// How Berth answered, if it did.
+fn code(error: &anyhow::Error) -> Option<Code> {
+    error.downcast_ref().map(Status::code)
 }
 
 async fn generate(client: &mut Client, arguments: Generate) -> anyhow::Result<()> {
@@ -204,7 +253,9 @@ async fn disable(client: &mut Client, keys: Keys) -> anyhow::Result<()> {
         match client.disable_validator(request).await {
             Ok(answer) => all.validators.extend(answer.into_inner().validator),
             Err(status) => {
-                keys.output.print(&all, listed)?;
+                if !all.validators.is_empty() {
+                    keys.output.print(&all, listed)?;
+                }
                 eprintln!("{public_key} and those after it were not disabled:");
                 return Err(status.into());
             }

@@ -10,7 +10,7 @@ use berth_proto::api::v1::Money;
 use berth_proto::provisioning::v1::node_status::State;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
 use berth_proto::provisioning::v1::{self as pb, Node};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::Status;
@@ -44,6 +44,7 @@ impl From<Role> for pb::Role {
 
 /// Arguments of `launch`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("source").required(true))]
 #[command(after_help = "Examples:
   berth node launch --chain cosmos-devnet --role full --name n1 --max-price 1.00 --wait
   berth node launch --chain cosmoshub --role full --name hub --lease lease-0198… \\
@@ -62,7 +63,7 @@ pub(crate) struct Launch {
     #[arg(long)]
     name: String,
     /// Run on the machine of this lease
-    #[arg(long, group = "source", required = true)]
+    #[arg(long, group = "source")]
     lease: Option<String>,
     /// Or lease this offer
     #[arg(long, group = "source")]
@@ -107,12 +108,12 @@ pub(super) async fn run(channel: Authed, launch: Launch) -> anyhow::Result<()> {
     if launch.dry_run || keys.are_to_come() {
         let rehearsed = rehearse(&mut client, &launch, &spec, known).await?;
         if launch.dry_run {
-            keys.show();
+            launch.staking.show(&keys);
             eprintln!("Would launch this node:");
-            let mut node = rehearsed.unwrap_or_default();
-            let spec = node.spec.get_or_insert(spec);
             spec.validators = keys.public_keys();
-            return node::print(launch.output, Some(node));
+            let node = rehearsed.unwrap_or_else(|| unborn(&launch.name));
+            let spec = Some(spec);
+            return node::print(launch.output, Some(Node { spec, ..node }));
         }
     }
     spec.validators = launch
@@ -175,11 +176,21 @@ async fn rehearse(
     };
     match client.launch_node(request).await {
         Ok(answer) => Ok(answer.into_inner().node),
-        Err(status) if none && only_lacks_validators(&status) => Ok(Some(Node {
-            name: launch.name.clone(),
-            ..Node::default()
-        })),
+        Err(status) if none && only_lacks_validators(&status) => Ok(None),
         Err(status) => Err(status.into()),
+    }
+}
+
+/// A node that cannot be made yet, as it would begin.
+fn unborn(name: &str) -> Node {
+    let mut status = pb::NodeStatus::default();
+    status.set_state(State::Pending);
+    status.set_health(pb::node_status::Health::Unknown);
+    status.set_duty(pb::node_status::Duty::Unknown);
+    Node {
+        name: name.to_owned(),
+        status: Some(status),
+        ..Node::default()
     }
 }
 

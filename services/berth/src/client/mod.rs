@@ -2,6 +2,7 @@
 
 mod account;
 mod chain;
+mod confirm;
 mod context;
 mod exit;
 mod health;

@@ -4,7 +4,7 @@
 use super::context::Authed;
 use super::import::new_file;
 use super::interchange::Interchange;
-use super::output::{OutputArgs, fields};
+use super::output::{OutputArgs, fields, json};
 use super::validator::{self, Client, connect};
 use super::{request_id, typed};
 use anyhow::{Context as _, bail};
@@ -37,6 +37,8 @@ pub(crate) struct Export {
     /// New file to write; printed when absent
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Arguments of `import-protection`.
@@ -67,7 +69,11 @@ pub(super) async fn export(client: &mut Client, export: Export) -> anyhow::Resul
     };
     let answer = client.export_protection(request).await?.into_inner();
     let Some(path) = export.out else {
-        println!("{}", answer.interchange);
+        if export.output.is_json() {
+            println!("{}", json(&answer)?);
+        } else {
+            println!("{}", answer.interchange);
+        }
         return Ok(());
     };
     let mut file = new_file(&path)?;

@@ -152,7 +152,7 @@ impl Staking {
                     fee_recipient,
                     gas_limit: self.gas_limit.unwrap_or_default(),
                 };
-                import.warn();
+                self.past.warn(&found.keystores, interchange.as_ref());
                 let answer = import.send(signer).await?;
                 eprintln!("{}", import.outcomes(&answer).trim_fmt());
                 import::all_taken(&answer).context("nothing was launched")?;
@@ -162,6 +162,19 @@ impl Staking {
         };
         validator::settle(signer, &keys, fee_recipient, self.gas_limit).await?;
         Ok(keys)
+    }
+
+    /// Says what would be brought.
+    pub(super) fn show(&self, keys: &Keys) {
+        match keys {
+            Keys::None | Keys::There(_) => {}
+            Keys::New(count) => eprintln!("Would let the signer make {count} new keys."),
+            Keys::Files(found, interchange) => {
+                self.past.warn(&found.keystores, interchange.as_ref());
+                eprintln!("Would seal and send these {}:", found.keystores.len());
+                eprintln!("{}", import::keystores(found).trim_fmt());
+            }
+        }
     }
 
     async fn generate(
@@ -216,18 +229,6 @@ impl Keys {
             keys.retain(|key| there.contains(key));
         }
         Ok(keys)
-    }
-
-    /// Says what would be brought.
-    pub(super) fn show(&self) {
-        match self {
-            Self::None | Self::There(_) => {}
-            Self::New(count) => eprintln!("Would let the signer make {count} new keys."),
-            Self::Files(found, _) => {
-                eprintln!("Would seal and send these {}:", found.keystores.len());
-                eprintln!("{}", import::keystores(found).trim_fmt());
-            }
-        }
     }
 }
 

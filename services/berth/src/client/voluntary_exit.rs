@@ -4,8 +4,9 @@
 //! Deliberately absent: sending it to the network. What is printed does nothing
 //! until somebody does that.
 
+use super::confirm::Confirm;
 use super::context::Authed;
-use super::exit::WrongUsage;
+use super::output::{OutputArgs, json};
 use super::validator::{self, Client};
 use super::{request_id, typed};
 use anyhow::{Context as _, ensure};
@@ -14,7 +15,6 @@ use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServ
 use berth_proto::signing::v1 as pb;
 use berth_provisioner::chain::{ChainEntry, Pinned};
 use clap::Args;
-use std::io::{IsTerminal as _, stdin};
 use std::time::Duration;
 
 /// Epochs between the end of duties and the return of the stake, on every
@@ -40,12 +40,13 @@ pub(crate) struct Exit {
     /// First epoch at which the network may take it; now when absent
     #[arg(long)]
     epoch: Option<u64>,
-    /// The public key once more; without a terminal to type it on
-    #[arg(long, value_name = "PUBLIC_KEY", value_parser = typed::public_key)]
-    confirm: Option<String>,
+    #[command(flatten)]
+    confirm: Confirm,
     /// Say what it means, and sign nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) async fn run(client: &mut Client, channel: Authed, exit: Exit) -> anyhow::Result<()> {
@@ -66,13 +67,17 @@ pub(super) async fn run(client: &mut Client, channel: Authed, exit: Exit) -> any
     }
     let request = pb::SignVoluntaryExitRequest {
         request_id: request_id(),
-        confirmation: confirmed(&exit)?,
+        confirmation: exit.confirm.ask(&exit.public_key)?,
         public_key: exit.public_key,
         validator_index: exit.index,
         epoch,
     };
     let answer = client.sign_voluntary_exit(request).await?.into_inner();
-    println!("{}", answer.signed_exit);
+    if exit.output.is_json() {
+        println!("{}", json(&answer)?);
+    } else {
+        println!("{}", answer.signed_exit);
+    }
     eprintln!("Signed, and not sent: see `berth validator exit --help` for how to send it.");
     Ok(())
 }
@@ -133,36 +138,14 @@ fn about(time: Duration) -> String {
     }
 }
 
-/// The public key as the owner typed it once more.
-fn confirmed(exit: &Exit) -> anyhow::Result<String> {
-    let typed = match &exit.confirm {
-        Some(typed) => typed.clone(),
-        None if stdin().is_terminal() => {
-            eprintln!("Type the public key to sign the exit, or nothing to stop:");
-            let mut line = String::new();
-            stdin().read_line(&mut line)?;
-            typed::public_key(line.trim())
-                .map_err(|_| anyhow::anyhow!("that is no public key; nothing was signed"))?
-        }
-        None => {
-            return Err(WrongUsage(
-                "an exit needs --confirm PUBLIC_KEY where there is no terminal to type it on; \
-                 nothing was signed"
-                    .to_owned(),
-            )
-            .into());
-        }
-    };
-    ensure!(
-        typed == exit.public_key,
-        "that is another public key; nothing was signed"
-    );
-    Ok(typed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::output::Output;
+
+    const PEOPLE: OutputArgs = OutputArgs {
+        output: Output::Table,
+    };
 
     fn pinned(preset: &str, seconds_per_slot: u32) -> Pinned {
         Pinned {
@@ -189,8 +172,9 @@ mod tests {
             public_key: "0xab".to_owned(),
             index: 42,
             epoch: None,
-            confirm: None,
+            confirm: Confirm { confirm: None },
             dry_run: true,
+            output: PEOPLE,
         };
         let said = meaning(&exit, "ethereum-hoodi", &pinned("mainnet", 12));
         for part in [
@@ -202,18 +186,5 @@ mod tests {
         }
         let said = meaning(&exit, "ethereum-devnet", &pinned("minimal", 2));
         assert!(said.contains("(about 68 minutes)"), "{said}");
-    }
-
-    #[test]
-    fn an_exit_of_another_validator_is_not_confirmed() {
-        let exit = |confirm: &str| Exit {
-            public_key: "0xab".to_owned(),
-            index: 42,
-            epoch: None,
-            confirm: Some(confirm.to_owned()),
-            dry_run: false,
-        };
-        assert_eq!(confirmed(&exit("0xab")).unwrap(), "0xab");
-        assert!(confirmed(&exit("0xac")).is_err());
     }
 }
