@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod keys;
 mod ledger;
 mod newcomer;
 mod rows;
@@ -47,6 +48,17 @@ fn a_machine_with_a_past_is_clean_before_it_is_available() {
         replicas: 1,
     });
     newcomer::is_wiped_before_it_is_available(&berth);
+    berth.stop();
+    berth.assert_no_errors();
+}
+
+#[test]
+fn keys_come_sealed_and_never_go_out() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 2,
+    });
+    keys::come_and_go(&berth);
     berth.stop();
     berth.assert_no_errors();
 }
