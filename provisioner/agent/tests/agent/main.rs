@@ -6,6 +6,8 @@ mod bridge;
 mod control;
 mod control_plane;
 mod duty;
+#[path = "../../../../services/runtime/tests/support/eventually.rs"]
+mod eventually;
 #[path = "../../../../services/runtime/tests/support/held.rs"]
 mod held;
 mod hostile;

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use crate::bridge::{Client, wanted};
 use crate::control_plane::{ControlPlane, SERVER_NAME, soon};
 use crate::duty::{Duty, signed};
+use crate::eventually::eventually;
 use crate::held::Held;
 use hyper::StatusCode;
 use nix::sys::signal::{Signal, kill};
@@ -229,15 +230,10 @@ async fn it_carries_requests_to_the_signer_of_its_file() {
     let request = agent.call("csr", "").await.unwrap();
     let chain = agent.plane.placements.sign(&request, 5, (2000, 4000));
     agent.call("install-certificate", &chain).await.unwrap();
-    soon(async {
-        loop {
-            if let Ok(mut client) = Client::connect(held.address()).await
-                && let Ok(answer) = client.ask(wanted("{}")).await
-                && answer.status() == StatusCode::OK
-            {
-                return;
-            }
-        }
+    eventually("a request is signed", async || {
+        let mut client = Client::connect(held.address()).await.ok()?;
+        let answer = client.ask(wanted("{}")).await.ok()?;
+        (answer.status() == StatusCode::OK).then_some(())
     })
     .await;
     assert_eq!(soon(duty.asked.recv()).await.unwrap().serial, 5);

@@ -21,6 +21,8 @@ use crate::held::Held;
 
 /// A time that a test lets pass.
 const SHORT: Duration = Duration::from_millis(200);
+/// One in which also a busy computer gets a head from a client to the agent.
+const LONG: Duration = Duration::from_secs(2);
 
 /// Says no in the media type that was asked for, with headers that go no further.
 fn refuses(asked: &Asked) -> Response<Full<Bytes>> {
@@ -133,7 +135,7 @@ async fn a_replica_that_hangs_is_passed_over_and_asked_last_from_then_on() {
         }
     };
     soon(at_once).await;
-    assert_eq!(soon(other.asked.recv()).await.unwrap().body, "second");
+    while soon(other.asked.recv()).await.unwrap().body != "second" {}
 }
 
 #[tokio::test]
@@ -143,14 +145,14 @@ async fn a_signer_that_cannot_be_reached_is_told_with_its_reason() {
     let foreign = ControlPlane::new();
     let mut foreign = Duty::start(&foreign, "127.0.0.1:0", signed).await;
     let nobody = Held::new();
-    let limits = Limits {
+    let brief = Limits {
         answer_within: SHORT,
         ..PATIENT
     };
 
-    for (address, reason) in [
-        (nobody.address(), "refused"),
-        (hanging.address, "no answer within 200ms"),
+    for (address, limits, reason) in [
+        (nobody.address(), PATIENT, "refused"),
+        (hanging.address, brief, "no answer within 200ms"),
     ] {
         let bridge = Bridge::new(&plane, vec![plane.peer(address)], limits).await;
         let (status, name, message) = refusal(&bridge.ask(wanted("{}")).await);
@@ -268,7 +270,7 @@ async fn a_body_that_is_too_slow_or_too_large_is_refused_by_name() {
     let mut duty = Duty::start(&plane, "127.0.0.1:0", signed).await;
     let peers = || vec![plane.peer(duty.address)];
     let slow = Limits {
-        head_within: SHORT,
+        head_within: LONG,
         body_within: SHORT,
         ..PATIENT
     };
@@ -328,7 +330,7 @@ async fn silent_connections_keep_nobody_out_for_ever() {
     let plane = ControlPlane::new();
     let duty = Duty::start(&plane, "127.0.0.1:0", signed).await;
     let limits = Limits {
-        head_within: SHORT,
+        head_within: LONG,
         ..PATIENT
     };
     let bridge = Bridge::new(&plane, vec![plane.peer(duty.address)], limits).await;
