@@ -47,6 +47,7 @@ use sqlx::PgPool;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::seals::Ceiling;
 use store::{checks, seals};
+use tokio::net::TcpListener;
 use tonic::service::Routes;
 use web3signer::Duty;
 
@@ -85,6 +86,8 @@ pub async fn start(
 
     let admin = server::bind(config.listen).await?;
     let machines = server::bind(config.duty_listen).await?;
+    let address = |listener: &TcpListener| listener.local_addr().map_err(Error::internal);
+    let (listen, duty_listen) = (address(&admin)?, address(&machines)?);
     let plain = web3signer::admin_routes(Arc::clone(&duty), vec![keys.counts]);
     let services = server::routes()?
         .add_service(SigningServiceServer::new(api.clone()))
@@ -99,7 +102,7 @@ pub async fn start(
         let served = server::serve_http(listener, identity, trust, routes, stop.clone());
         tasks.spawn(name, served);
     }
-    tracing::info!(listen = %config.listen, duty = %config.duty_listen, "the signer serves");
+    tracing::info!(%listen, %duty_listen, "the signer serves");
     Ok(())
 }
 

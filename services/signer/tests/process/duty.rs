@@ -94,13 +94,13 @@ impl Node {
         body
     }
 
-    async fn sign(&self, machine: &Caller, body: &Value) -> Option<String> {
+    async fn sign(&self, machine: &Caller<'_>, body: &Value) -> Option<String> {
         let path = format!("/api/v1/eth2/sign/{}", self.public_key);
         machine.post(&path, body).await
     }
 
     /// Waits until the replica that this machine asks answers so.
-    async fn answered(&self, machine: &Caller, body: &Value, wanted: &str) -> String {
+    async fn answered(&self, machine: &Caller<'_>, body: &Value, wanted: &str) -> String {
         eventually(wanted, async || {
             let answer = self.sign(machine, body).await?;
             answer.contains(wanted).then_some(answer)
@@ -109,13 +109,13 @@ impl Node {
     }
 
     /// Waits until it signs.
-    async fn signed(&self, machine: &Caller, body: &Value) -> String {
+    async fn signed(&self, machine: &Caller<'_>, body: &Value) -> String {
         self.answered(machine, body, OK).await
     }
 
     /// Waits until it refuses for this reason, since it may be asked too often
     /// just now. It never signs.
-    async fn refused(&self, machine: &Caller, body: &Value, reason: &str) {
+    async fn refused(&self, machine: &Caller<'_>, body: &Value, reason: &str) {
         eventually(reason, async || {
             let answer = self.sign(machine, body).await?;
             assert!(!answer.starts_with(OK), "{answer}");

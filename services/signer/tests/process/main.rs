@@ -15,8 +15,6 @@ mod chain;
 mod duty;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
-#[path = "../../../runtime/tests/support/held.rs"]
-mod held;
 mod ledger;
 mod life;
 mod postgres;

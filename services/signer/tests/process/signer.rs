@@ -1,7 +1,6 @@
 //! The executable, and those who call it.
 
 use crate::eventually::eventually;
-use crate::held::Held;
 use crate::postgres::{DATABASE, OWNER, Postgres, SERVING};
 use crate::vault::Server;
 use berth_runtime::clients;
@@ -15,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,8 +35,34 @@ pub(crate) struct Site {
     pub(crate) postgres: Postgres,
     pub(crate) vault: Server,
     folder: TempDir,
-    /// Admin and duty addresses of each replica.
-    replicas: [(Held, Held); 2],
+    /// Where each replica listens, once it serves.
+    replicas: [Cell<Option<Addresses>>; 2],
+}
+
+/// Where a signer listens.
+#[derive(Clone, Copy)]
+struct Addresses {
+    admin: SocketAddr,
+    duty: SocketAddr,
+}
+
+impl Addresses {
+    /// As a signer says it when it serves.
+    fn parse(log: &str) -> Option<Self> {
+        let line = log
+            .lines()
+            .find(|line| line.contains("the signer serves"))?;
+        let word = |name: &str| {
+            let word = line
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix(name));
+            word.unwrap().parse().unwrap()
+        };
+        Some(Self {
+            admin: word("listen="),
+            duty: word("duty_listen="),
+        })
+    }
 }
 
 impl Site {
@@ -49,7 +75,7 @@ impl Site {
             postgres,
             vault,
             folder: tempfile::tempdir().unwrap(),
-            replicas: [(); 2].map(|()| (Held::new(), Held::new())),
+            replicas: Default::default(),
         }
     }
 
@@ -68,28 +94,17 @@ impl Site {
         assert!(done.status.success(), "{}", text(&done.stderr));
     }
 
-    /// Where the other services reach a replica.
-    pub(crate) fn admin(&self, replica: usize) -> SocketAddr {
-        self.replicas[replica].0.address()
-    }
-
-    fn duty(&self, replica: usize) -> SocketAddr {
-        self.replicas[replica].1.address()
-    }
-
     /// The configuration of a signer that serves as `role`.
     pub(crate) fn config(&self, role: &str) -> PathBuf {
         let path = self.folder.path().join(format!("{role}.toml"));
         let config = format!(
             "[telemetry]\nlevel = \"info\"\notlp = false\n\
              [vault]\naddress = \"{}\"\nca_file = {:?}\nsecret_id_dir = {:?}\n\
-             [signer]\nlisten = \"{}\"\nduty_listen = \"{}\"\n\
+             [signer]\nlisten = \"127.0.0.1:0\"\nduty_listen = \"127.0.0.1:0\"\n\
              database = {{ url = \"{}\" }}\n",
             self.vault.address(),
             self.vault.ca_file(),
             self.vault.secret_ids(),
-            self.admin(0),
-            self.duty(0),
             self.postgres.url(role, DATABASE),
         );
         fs::write(&path, config).unwrap();
@@ -104,12 +119,13 @@ impl Site {
     /// Starts a replica and waits until it serves.
     pub(crate) async fn serve_replica(&self, replica: usize) -> Running {
         let mut running = self.spawn(SERVING, replica);
-        eventually("the signer serves", async || {
+        let addresses = eventually("the signer serves", async || {
             let ended = running.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended: {}", running.log());
-            TcpStream::connect(self.duty(replica)).await.ok()
+            Addresses::parse(&running.log())
         })
         .await;
+        self.replicas[replica].set(Some(addresses));
         running
     }
 
@@ -117,8 +133,6 @@ impl Site {
         let log = self.folder.path().join(format!("{role}-{replica}.log"));
         let child = signer(&["serve", "--end-with-parent", "--config"])
             .arg(self.config(role))
-            .env("BERTH__SIGNER__LISTEN", self.admin(replica).to_string())
-            .env("BERTH__SIGNER__DUTY_LISTEN", self.duty(replica).to_string())
             .stdin(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -135,7 +149,7 @@ impl Site {
     }
 
     /// A placement's machine, at a replica.
-    pub(crate) async fn placement(&self, fence: u64, replica: usize) -> Caller {
+    pub(crate) async fn placement(&self, fence: u64, replica: usize) -> Caller<'_> {
         let provisioning = self.vault.login("provisioning").await;
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::default()
@@ -147,19 +161,19 @@ impl Site {
             .unwrap();
         let authority = provisioning.services_ca().await.unwrap();
         let identity = (&*chain, &*key.serialize_pem(), &*authority);
-        Caller::new(self.duty(replica), identity)
+        Caller::new(&self.replicas[replica], |found| found.duty, identity)
     }
 
     /// Another service.
-    pub(crate) async fn service(&self, role: &str) -> Caller {
+    pub(crate) async fn service(&self, role: &str) -> Caller<'_> {
         let vault = self.vault.login(role).await;
         let identity = vault.issue_service_certificate(role).await.unwrap();
         let key = identity.private_key.expose_secret();
         let identity = (&*identity.certificate_chain, key, &*identity.ca);
-        Caller::new(self.admin(0), identity)
+        Caller::new(&self.replicas[0], |found| found.admin, identity)
     }
 
-    /// Another service's way to the first replica.
+    /// Another service's way to the replicas.
     pub(crate) async fn channel(&self, role: &str) -> Channel {
         let vault = self.vault.login(role).await;
         let issued = vault.issue_service_certificate(role).await.unwrap();
@@ -172,7 +186,9 @@ impl Site {
             not_after: issued.not_after.into(),
         };
         identity.replace(&bundle).unwrap();
-        clients::channel("signer", &self.admin(0).to_string(), &identity)
+        let serving = self.replicas.iter().filter_map(Cell::get);
+        let addresses: Vec<_> = serving.map(|found| found.admin.to_string()).collect();
+        clients::channel("signer", &addresses.join(","), &identity)
     }
 
     /// Waits until the health of the first replica says so.
@@ -210,6 +226,12 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until its log says so.
+    pub(crate) async fn says(&self, wanted: &str) {
+        let said = async || self.log().contains(wanted).then_some(());
+        eventually(wanted, said).await;
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -253,15 +275,20 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Somebody with a certificate who calls a listener.
-pub(crate) struct Caller {
-    address: SocketAddr,
+/// Somebody with a certificate who calls a listener, wherever it is now.
+pub(crate) struct Caller<'a> {
+    replica: &'a Cell<Option<Addresses>>,
+    listener: fn(Addresses) -> SocketAddr,
     connector: TlsConnector,
 }
 
-impl Caller {
+impl<'a> Caller<'a> {
     /// With certificate and key, and the authority of the other side.
-    fn new(address: SocketAddr, (chain, key, authority): (&str, &str, &str)) -> Self {
+    fn new(
+        replica: &'a Cell<Option<Addresses>>,
+        listener: fn(Addresses) -> SocketAddr,
+        (chain, key, authority): (&str, &str, &str),
+    ) -> Self {
         let certificates = |pem: &str| -> Vec<_> {
             let all = CertificateDer::pem_slice_iter(pem.as_bytes());
             all.map(Result::unwrap).collect()
@@ -277,7 +304,8 @@ impl Caller {
             .unwrap();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self {
-            address,
+            replica,
+            listener,
             connector: TlsConnector::from(Arc::new(config)),
         }
     }
@@ -293,7 +321,9 @@ impl Caller {
     }
 
     async fn ask(&self, method: &str, path: &str, body: &str) -> Option<String> {
-        let stream = TcpStream::connect(self.address).await.ok()?;
+        let stream = TcpStream::connect((self.listener)(self.replica.get()?))
+            .await
+            .ok()?;
         let name = ServerName::try_from("signer").unwrap();
         let mut stream = self.connector.connect(name, stream).await.ok()?;
         let length = body.len();
