@@ -1,15 +1,26 @@
-//! Keystores of our own, plain and sealed.
+//! Keys and keystores of our own, plain and sealed.
 
-use crate::support::{key, public_key};
 use aws_lc_rs::cipher::{AES_128, DecryptingKey, DecryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::pbkdf2;
 use berth_core::AccountId;
+use berth_signer::domain::{PublicKey, SigningKey};
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_CHACHA20_POLY1305 as SUITE;
 use rustls::crypto::hpke::{Hpke as _, HpkePublicKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::num::NonZeroU32;
+
+/// A key of its own for each number from 1.
+pub(crate) fn key(number: u8) -> SigningKey {
+    let mut bytes = [0; 32];
+    bytes[31] = number;
+    SigningKey::from_bytes(&bytes).unwrap()
+}
+
+pub(crate) fn public_key(number: u8) -> PublicKey {
+    key(number).public_key()
+}
 
 pub(crate) const PASSWORD: &str = "tēst pass\u{7f}word";
 

@@ -3,11 +3,12 @@
 use berth_secrets::bootstrap::{BootstrapPlan, bootstrap};
 use berth_secrets::dev::{DevStorage, DevVault, DevVaultConfig};
 use berth_secrets::{Error, Vault, VaultConfig, deliver_secret_id};
-use berth_signer::domain::{PublicKey, SigningKey};
 use std::env;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use tempfile::TempDir;
+
+pub(crate) use crate::made::{key, public_key};
 
 /// A prepared server of this test's own.
 pub(crate) struct Server {
@@ -67,15 +68,4 @@ async fn start(folder: &TempDir) -> DevVault {
         }
     }
     panic!("no free port");
-}
-
-/// A key of its own for each number from 1.
-pub(crate) fn key(number: u8) -> SigningKey {
-    let mut bytes = [0; 32];
-    bytes[31] = number;
-    SigningKey::from_bytes(&bytes).unwrap()
-}
-
-pub(crate) fn public_key(number: u8) -> PublicKey {
-    key(number).public_key()
 }

@@ -12,11 +12,14 @@
 mod anchor;
 #[path = "../compat/chain.rs"]
 mod chain;
+mod custody;
 mod duty;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
 mod ledger;
 mod life;
+#[path = "../keys/made.rs"]
+mod made;
 mod postgres;
 #[path = "../compat/requests.rs"]
 mod requests;
