@@ -3,8 +3,8 @@
 //! The body of each call is not a message: whoever is admitted is told that, so
 //! that nothing is ever done.
 
-use crate::rows::{ROWS, Service};
-use berth_core::{Fence, NodeId, PlacementId, now};
+use crate::rows::{PLAIN, ROWS, Service};
+use berth_core::{AccountId, Fence, NodeId, PlacementId, now};
 use berth_runtime::clients;
 use berth_runtime::identity::{Bundle, Identity};
 use berth_runtime::schema::ACCESS;
@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use tokio::runtime::Runtime;
+use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::{Service as _, http};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
@@ -134,6 +136,45 @@ async fn between_services(dir: &Path) {
         let said = call(&nobody(dir, role, &address), &path, None).await;
         assert!(!was_admitted(&said), "{path} by nobody: {said}");
     }
+    plain(dir, &callers).await;
+}
+
+/// The same for what is not gRPC, at either listener of the signer.
+async fn plain(dir: &Path, callers: &BTreeMap<&str, Identity>) {
+    let config = fs::read_to_string(dir.join("signer.toml")).unwrap();
+    let config: toml::Table = config.parse().expect("the configuration is TOML");
+    for listener in ["listen", "duty_listen"] {
+        let address = config["signer"][listener].as_str().unwrap();
+        let address = address.replace("0.0.0.0", "127.0.0.1");
+        for row in PLAIN {
+            for (caller, identity) in callers {
+                let channel = clients::channel("signer", &address, identity);
+                let answered = get(channel, row.path).await;
+                let admitted = row.listener == listener && row.callers.contains(caller);
+                let path = row.path;
+                assert_eq!(
+                    answered.is_some_and(|code| code != 401 && code != 403),
+                    admitted,
+                    "{path} at {listener} by {caller}: {answered:?}"
+                );
+            }
+            let answered = get(nobody(dir, "signer", &address), row.path).await;
+            assert_eq!(answered, None, "{} at {listener} by nobody", row.path);
+        }
+    }
+}
+
+/// Asks for a path, for some account; the code of the answer, if there is one.
+async fn get(mut channel: Channel, path: &str) -> Option<u16> {
+    let request = http::Request::get(format!("http://signer{path}"))
+        .header("berth-account", AccountId::generate().to_string())
+        .body(Body::empty())
+        .unwrap();
+    std::future::poll_fn(|context| channel.poll_ready(context))
+        .await
+        .ok()?;
+    let answer = channel.call(request).await.ok()?;
+    Some(answer.status().as_u16())
 }
 
 /// Who answers a service, and where.

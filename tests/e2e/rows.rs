@@ -131,3 +131,57 @@ pub(crate) const ROWS: &[Service] = &[
         ],
     },
 ];
+
+/// A path of plain HTTP.
+pub(crate) struct Plain {
+    pub(crate) path: &'static str,
+    /// Which listener of the signer answers it, by its key.
+    pub(crate) listener: &'static str,
+    /// The certificates that may call it.
+    pub(crate) callers: &'static [&'static str],
+}
+
+const fn machines(path: &'static str) -> Plain {
+    Plain {
+        path,
+        listener: "duty_listen",
+        callers: &["placement"],
+    }
+}
+
+const fn services(path: &'static str) -> Plain {
+    Plain {
+        path,
+        listener: "listen",
+        callers: &[
+            "gateway",
+            "inventory",
+            "leasing",
+            "monitoring",
+            "provisioning",
+            "signer",
+        ],
+    }
+}
+
+const fn key_keepers(path: &'static str) -> Plain {
+    Plain {
+        path,
+        listener: "listen",
+        callers: &["gateway", "signer"],
+    }
+}
+
+/// Every path of plain HTTP, all of the signer.
+pub(crate) const PLAIN: &[Plain] = &[
+    machines("/upcheck"),
+    machines("/api/v1/eth2/publicKeys"),
+    machines("/api/v1/eth2/sign/0xab"),
+    services("/api/v1/eth2/highWatermark"),
+    services("/healthcheck"),
+    services("/metrics"),
+    services("/reload"),
+    key_keepers("/eth/v1/keystores"),
+    key_keepers("/eth/v1/validator/0xab/feerecipient"),
+    key_keepers("/eth/v1/validator/0xab/gas_limit"),
+];
