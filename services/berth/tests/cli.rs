@@ -48,7 +48,7 @@ fn a_validator_is_not_launched_without_a_fee_recipient_and_keys() {
     for (more, says) in [
         ("--role validator --generate 1", "--fee-recipient"),
         (
-            "--role validator --fee-recipient 0x52908400098527886E0F7030069857D2E4169EE8",
+            "--role validator --fee-recipient 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAee",
             "mistyped",
         ),
         (

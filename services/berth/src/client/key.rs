@@ -161,7 +161,9 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
             let answer = connect(channel()?).enable_validator(request).await;
             let answer = answer.inspect_err(|status| {
                 if status.code() == Code::FailedPrecondition && !enable.fresh {
-                    eprintln!("A quarantined key needs --fresh, which states that it is used nowhere else.");
+                    eprintln!(
+                        "Where it is quarantined: --fresh states that it is used nowhere else."
+                    );
                 }
             })?;
             validator::print(enable.output, answer.into_inner().validator)
