@@ -14,6 +14,7 @@ use berth_runtime::clients::{request as call, request_for};
 use berth_signer::domain::{Chain, Fork, Preset};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use std::fs;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
@@ -94,9 +95,12 @@ impl Node {
         body
     }
 
+    fn path(&self) -> String {
+        format!("/api/v1/eth2/sign/{}", self.public_key)
+    }
+
     async fn sign(&self, machine: &Caller<'_>, body: &Value) -> Option<String> {
-        let path = format!("/api/v1/eth2/sign/{}", self.public_key);
-        machine.post(&path, body).await
+        machine.post(&self.path(), body).await
     }
 
     /// Waits until the replica that this machine asks answers so.
@@ -215,6 +219,27 @@ async fn nothing_is_signed_while_the_clocks_of_signer_and_database_differ() {
         node.answered(&machine, &body, "CLOCK_SKEW").await;
         let right = format!("drop function public.clock_timestamp(); {again}");
         site.postgres.sql(DATABASE, &right).await;
+        node.signed(&machine, &body).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signer_whose_clock_jumps_signs_nothing_from_that_moment_on() {
+    let site = Site::start().await;
+    let clock = site.postgres.folder().join("clock");
+    fs::write(&clock, "+0").unwrap();
+    let _running = site.serve_off(&clock).await;
+    let node = Node::launch(&site).await;
+    let machine = site.placement(1, 0).await;
+    let body = node.body("RANDAO_REVEAL", node.slot());
+    node.signed(&machine, &body).await;
+    for skew in ["+4h", "-4h", "+1d"] {
+        // Made before: with a wrong clock no certificate is good.
+        let mut line = machine.connect().await.unwrap();
+        fs::write(&clock, skew).unwrap();
+        let refused = line.post(&node.path(), &body).await.unwrap();
+        assert!(refused.contains("CLOCK_SKEW"), "{skew}: {refused}");
+        fs::write(&clock, "+0").unwrap();
         node.signed(&machine, &body).await;
     }
 }

@@ -17,13 +17,14 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
 
 /// The node and the placement of the machine that calls.
@@ -118,7 +119,27 @@ impl Site {
 
     /// Starts a replica and waits until it serves.
     pub(crate) async fn serve_replica(&self, replica: usize) -> Running {
-        let mut running = self.spawn(SERVING, replica);
+        self.serving(self.spawn(SERVING, replica, &[]), replica)
+            .await
+    }
+
+    /// Starts a signer whose clock is off by what the file says, such as `+4h`.
+    pub(crate) async fn serve_off(&self, clock: &Path) -> Running {
+        let library = "/usr/lib/*/faketime/libfaketime.so.1";
+        let found = Command::new("sh")
+            .args(["-c", &format!("echo {library}")])
+            .output();
+        let library = text(&found.unwrap().stdout);
+        let environment = [
+            ("LD_PRELOAD", library.trim()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        self.serving(self.spawn(SERVING, 0, &environment), 0).await
+    }
+
+    async fn serving(&self, mut running: Running, replica: usize) -> Running {
         let addresses = eventually("the signer serves", async || {
             let ended = running.child.try_wait().unwrap();
             assert!(ended.is_none(), "it ended: {}", running.log());
@@ -129,10 +150,11 @@ impl Site {
         running
     }
 
-    fn spawn(&self, role: &str, replica: usize) -> Running {
+    fn spawn(&self, role: &str, replica: usize, environment: &[(&str, &str)]) -> Running {
         let log = self.folder.path().join(format!("{role}-{replica}.log"));
         let child = signer(&["serve", "--end-with-parent", "--config"])
             .arg(self.config(role))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -142,7 +164,7 @@ impl Site {
 
     /// What a signer says that must not start as `role`.
     pub(crate) async fn refused(&self, role: &str) -> String {
-        let mut running = self.spawn(role, 0);
+        let mut running = self.spawn(role, 0, &[]);
         let ended = running.ended().await;
         assert_eq!(ended.code(), Some(1), "{}", running.log());
         running.log()
@@ -312,29 +334,55 @@ impl<'a> Caller<'a> {
 
     /// Everything that is answered; nothing when nobody answers.
     pub(crate) async fn get(&self, path: &str) -> Option<String> {
-        self.ask("GET", path, "").await
+        self.connect().await?.ask("GET", path, "").await
     }
 
     /// The same of a request with a body of JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Option<String> {
+        self.connect().await?.post(path, body).await
+    }
+
+    /// A connection that stays.
+    pub(crate) async fn connect(&self) -> Option<Line> {
+        let address = (self.listener)(self.replica.get()?);
+        let stream = TcpStream::connect(address).await.ok()?;
+        let name = ServerName::try_from("signer").unwrap();
+        self.connector.connect(name, stream).await.ok().map(Line)
+    }
+}
+
+/// A connection of HTTP/1.1.
+pub(crate) struct Line(TlsStream<TcpStream>);
+
+impl Line {
+    pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Option<String> {
         self.ask("POST", path, &body.to_string()).await
     }
 
-    async fn ask(&self, method: &str, path: &str, body: &str) -> Option<String> {
-        let stream = TcpStream::connect((self.listener)(self.replica.get()?))
-            .await
-            .ok()?;
-        let name = ServerName::try_from("signer").unwrap();
-        let mut stream = self.connector.connect(name, stream).await.ok()?;
+    async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<String> {
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: signer\r\nconnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: signer\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         );
-        stream.write_all(request.as_bytes()).await.ok()?;
+        self.0.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
-        // The other side may close without a farewell.
-        stream.read_to_end(&mut answer).await.ok();
-        Some(text(&answer)).filter(|answer| !answer.is_empty())
+        while !is_whole(&answer) {
+            if self.0.read_buf(&mut answer).await.ok()? == 0 {
+                return None;
+            }
+        }
+        Some(text(&answer))
     }
+}
+
+/// Whether an answer has all of its body.
+fn is_whole(answer: &[u8]) -> bool {
+    let answer = text(answer);
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let mut lines = head.lines();
+    let length = lines.find_map(|line| line.strip_prefix("content-length: "));
+    body.len() == length.unwrap().parse::<usize>().unwrap()
 }
