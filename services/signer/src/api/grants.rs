@@ -15,8 +15,7 @@ pub(super) async fn put_chain(
     let asked = convert::chain(request.get_ref().chain.as_ref())?;
     let mut txn = api.db.begin().await.map_err(pg::error)?;
     let known = chains::pin(&mut txn, &asked).await?;
-    if known != asked {
-        pin::repin(&known, &asked, api.now()?)?;
+    if pin::repin(&known, &asked)? {
         chains::set_forks(&mut txn, &asked).await?;
     }
     txn.commit().await.map_err(pg::error)?;

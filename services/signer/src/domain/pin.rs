@@ -1,15 +1,19 @@
-//! What may change of a network that is pinned: forks may follow, before they
-//! begin. Nothing else, ever.
+//! What may change of a network that is pinned: forks may follow those that are
+//! known. Nothing else, ever.
+//!
+//! One that has begun may follow too: a catalogue that learns of it late must not
+//! silence its validators. That is safe, since watermarks know no fork. Who
+//! knows fewer, such as a node of an older entry, changes nothing.
 
 use super::Chain;
 use berth_core::{Error, Result};
 
-/// That `asked` is what is known, with forks of the future added at most.
+/// Whether `asked` knows forks that follow those that are known.
 ///
 /// # Errors
 ///
 /// [`Error::Precondition`] that says what differs.
-pub fn repin(known: &Chain, asked: &Chain, now_unix: u64) -> Result<()> {
+pub fn repin(known: &Chain, asked: &Chain) -> Result<bool> {
     let pinned = |what: String| Err(Error::precondition("CHAIN_PINNED", what));
     let name = &known.name;
     for (what, is, wanted) in [
@@ -38,25 +42,15 @@ pub fn repin(known: &Chain, asked: &Chain, now_unix: u64) -> Result<()> {
             return pinned(format!("the {what} of `{name}` is {is}, not {wanted}"));
         }
     }
-    let mut forks = asked.forks.iter();
-    for fork in known.forks.iter() {
-        if forks.next() != Some(fork) {
+    for (fork, wanted) in known.forks.iter().zip(asked.forks.iter()) {
+        if fork != wanted {
             let (fork, epoch) = (fork.name.name(), fork.epoch);
             return pinned(format!(
                 "fork {fork} of `{name}` is at epoch {epoch} with the version that is pinned"
             ));
         }
     }
-    let now = known.epoch_of(known.slot_at(now_unix));
-    match forks.find(|fork| fork.epoch <= now) {
-        Some(fork) => {
-            let (fork, epoch) = (fork.name.name(), fork.epoch);
-            pinned(format!(
-                "fork {fork} cannot be added to `{name}` at epoch {epoch}: it is epoch {now} already"
-            ))
-        }
-        None => Ok(()),
-    }
+    Ok(asked.forks.iter().count() > known.forks.iter().count())
 }
 
 #[cfg(test)]
@@ -82,8 +76,8 @@ mod tests {
         }
     }
 
-    fn refused(asked: &Chain, now: u64) -> bool {
-        let outcome = repin(&chain(&[0, 5]), asked, now);
+    fn refused(asked: &Chain) -> bool {
+        let outcome = repin(&chain(&[0, 5]), asked);
         matches!(
             outcome,
             Err(Error::Precondition {
@@ -94,24 +88,26 @@ mod tests {
     }
 
     #[test]
-    fn forks_follow_before_they_begin_and_never_after() {
-        let begin = 100 + 9 * 8;
-        assert!(!refused(&chain(&[0, 5]), u64::MAX));
-        assert!(!refused(&chain(&[0, 5, 9]), begin - 1));
-        assert!(refused(&chain(&[0, 5, 9]), begin));
-        assert!(refused(&chain(&[0, 5, 8, 20]), begin - 1));
-        assert!(!refused(&chain(&[0, 5, 9, 9]), 0));
+    fn forks_follow_those_that_are_known() {
+        for (epochs, more) in [
+            (&[0][..], false),
+            (&[0, 5], false),
+            (&[0, 5, 5], true),
+            (&[0, 5, 9, 20], true),
+        ] {
+            let known = repin(&chain(&[0, 5]), &chain(epochs));
+            assert_eq!(known.ok(), Some(more), "{epochs:?}");
+        }
     }
 
     #[test]
-    fn no_fork_that_is_known_changes_or_goes() {
-        assert!(refused(&chain(&[0]), 0));
-        assert!(refused(&chain(&[0, 6]), 0));
+    fn no_fork_that_is_known_changes() {
+        assert!(refused(&chain(&[0, 6])));
         let mut other = chain(&[0, 5]);
         let mut forks = Vec::from(other.forks);
         forks[1].version = ForkVersion([9; 4]);
         other.forks = Schedule::try_from(forks).unwrap();
-        assert!(refused(&other, 0));
+        assert!(refused(&other));
     }
 
     #[test]
@@ -135,7 +131,7 @@ mod tests {
                 ..same()
             },
         ] {
-            assert!(refused(&other, 0), "{other:?}");
+            assert!(refused(&other), "{other:?}");
         }
     }
 }

@@ -15,18 +15,18 @@ use tokio::task::JoinSet;
 use tonic::{Code, Request};
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
-async fn a_chain_is_pinned_once_and_forks_follow_before_they_begin(db: PgPool) {
+async fn a_chain_is_pinned_once_and_forks_follow_also_late(db: PgPool) {
     let house = House::new(db).await;
     house.put(chain(5)).await.unwrap();
-    house.set_epoch(20);
-    let late = house.put(chain(6)).await.unwrap_err();
-    assert_eq!(reason(&late), "CHAIN_PINNED");
-    house.set_epoch(19);
-    house.put(chain(6)).await.unwrap();
     house.set_epoch(1000);
     house.put(chain(6)).await.unwrap();
+    house.put(chain(6)).await.unwrap();
+    // Whoever knows fewer changes nothing.
+    house.put(chain(5)).await.unwrap();
+    let mut changed = chain(6);
+    changed.forks[3].epoch += 1;
     assert_eq!(
-        reason(&house.put(chain(5)).await.unwrap_err()),
+        reason(&house.put(changed).await.unwrap_err()),
         "CHAIN_PINNED"
     );
     let other = pb::SigningChain {
