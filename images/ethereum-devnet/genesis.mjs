@@ -1,13 +1,13 @@
-// Makes the first state of the devnet, without a network and without any secret but the interop keys, which the
-// whole world knows: NETWORK validators with those keys, then one for each PUBKEY:CREDENTIALS that is given, all
-// active from the start with 32 ETH. Writes genesis.ssz, and says in JSON what it made.
-//   genesis OUT_FILE GENESIS_TIME NETWORK [PUBKEY[:CREDENTIALS] …]
-// CREDENTIALS are withdrawal credentials, 32 bytes in hex; without them nothing can be withdrawn.
-// The same arguments give the same bytes.
-import { createHash } from "node:crypto";
+// Makes the first state of the devnet, without a network: NETWORK validators with the interop keys, which the whole
+// world knows, and LEASED ones with keys that nobody has, all active from the start with 32 ETH. Writes into DIR
+//   genesis.ssz
+//   keys/keystore-N.json     the leased keys as EIP-2335 keystores, all with the password in password.txt
+//   keys/secrets.txt         the same in plain hex, a line a key, to look for where they must not be
+//   genesis DIR GENESIS_TIME NETWORK LEASED
+import { createHash, randomBytes } from "node:crypto";
 import fs from "node:fs";
 import bls from "@chainsafe/bls";
-import { CoordType } from "@chainsafe/bls/types";
+import { Keystore } from "@chainsafe/bls-keystore";
 import { chainConfigFromJson, createIChainForkConfig } from "@lodestar/config";
 import { minimalChainConfig } from "@lodestar/config/presets";
 import { ACTIVE_PRESET, FAR_FUTURE_EPOCH, GENESIS_EPOCH, GENESIS_SLOT, MAX_EFFECTIVE_BALANCE } from "@lodestar/params";
@@ -22,17 +22,13 @@ import { createCommonFromGethGenesis, parseGethGenesisState } from "../ethereumj
 
 const hex = (bytes) => `0x${Buffer.from(bytes).toString("hex")}`;
 const fail = (why) => { console.error(`genesis: ${why}`); process.exit(2); };
-const bytes = (what, text, length) => {
-  const plain = text.replace(/^0x/, "");
-  if (!/^[0-9a-f]*$/i.test(plain) || plain.length !== 2 * length) fail(`${what} is not ${length} bytes in hex: ${text}`);
-  return new Uint8Array(Buffer.from(plain, "hex"));
-};
 const number = (what, text) => /^[0-9]{1,15}$/.test(text ?? "") ? Number(text) : fail(`${what} is not a number: ${text}`);
 
-const [, , out, timeText, networkText, ...leased] = process.argv;
-if (!out) fail("needs OUT_FILE GENESIS_TIME NETWORK [PUBKEY[:CREDENTIALS] …]");
+const [, , dir, timeText, networkText, leasedText] = process.argv;
+if (!dir) fail("needs DIR GENESIS_TIME NETWORK LEASED");
 if (ACTIVE_PRESET !== "minimal") fail("set LODESTAR_PRESET=minimal");
-const genesisTime = number("GENESIS_TIME", timeText), network = number("NETWORK", networkText);
+const genesisTime = number("GENESIS_TIME", timeText);
+const network = number("NETWORK", networkText), leased = number("LEASED", leasedText);
 const read = (name) => fs.readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
 
 // The execution layer's first block is computed, so nothing has to run for it.
@@ -58,33 +54,35 @@ async function executionHeader(genesisType) {
   return view;
 }
 
-function validators() {
-  const list = Array.from({ length: network }, (_, i) => {
-    const pubkey = interopSecretKey(i).toPublicKey().toBytes();
+// New keys, and keystores of them.
+async function leasedKeys() {
+  const keys = Array.from({ length: leased }, () => bls.SecretKey.fromKeygen(randomBytes(32)));
+  const password = randomBytes(16).toString("hex");
+  fs.mkdirSync(`${dir}/keys`, { mode: 0o700 });
+  fs.writeFileSync(`${dir}/keys/password.txt`, password, { mode: 0o600 });
+  fs.writeFileSync(`${dir}/keys/secrets.txt`, keys.map((key) => `${hex(key.toBytes()).slice(2)}\n`).join(""), { mode: 0o600 });
+  for (const [i, key] of keys.entries()) {
+    const keystore = await Keystore.create(password, key.toBytes(), key.toPublicKey().toBytes(), `m/12381/3600/${i}/0/0`);
+    fs.writeFileSync(`${dir}/keys/keystore-${i}.json`, keystore.stringify(), { mode: 0o600 });
+  }
+  return keys;
+}
+
+// Nothing of theirs can be withdrawn.
+async function validators() {
+  const keys = Array.from({ length: network }, (_, i) => interopSecretKey(i)).concat(await leasedKeys());
+  return keys.map((key) => {
+    const pubkey = key.toPublicKey().toBytes();
     const credentials = createHash("sha256").update(pubkey).digest();
     credentials[0] = 0;
     return { pubkey, credentials };
   });
-  for (const argument of leased) {
-    const [pubkey, credentials = "00".repeat(32)] = argument.split(":");
-    list.push({ pubkey: bytes("a public key", pubkey, 48), credentials: bytes("withdrawal credentials", credentials, 32) });
-  }
-  const seen = new Set();
-  for (const { pubkey } of list) {
-    try {
-      bls.PublicKey.fromBytes(pubkey, CoordType.affine, true); // on the curve and in the subgroup
-    } catch {
-      fail(`not a public key: ${hex(pubkey)}`);
-    }
-    if (seen.size === seen.add(hex(pubkey)).size) fail(`twice: ${hex(pubkey)}`);
-  }
-  return list;
 }
 
 const config = createIChainForkConfig({ ...minimalChainConfig, ...chainConfigFromJson(loadYaml(read("config.yaml"))) });
 const types = config.getForkTypes(GENESIS_SLOT);
 const entropy = new Uint8Array(32).fill(0x42);
-const all = validators();
+const all = await validators();
 if (all.length < 8) fail("needs at least 8 validators, one a slot of an epoch");
 
 // All deposits count as made, so that blocks bring none.
@@ -122,7 +120,7 @@ state.fork = ssz.phase0.Fork.toViewDU({ previousVersion: version, currentVersion
 const header = await executionHeader(ssz.allForksExecution[fork].ExecutionPayloadHeader);
 state.latestExecutionPayloadHeader = header;
 state.commit();
-fs.writeFileSync(out, state.serialize());
+fs.writeFileSync(`${dir}/genesis.ssz`, state.serialize());
 console.log(JSON.stringify({
   fork,
   fork_version: hex(version),

@@ -98,9 +98,9 @@ enum NetworkVerb {
     },
     /// Ethereum, with slots of two seconds
     Ethereum {
-        /// Public keys of validators that are in the genesis and run elsewhere
-        #[arg(long, value_delimiter = ',', value_name = "PUBKEY,…")]
-        leased: Vec<String>,
+        /// How many validators are in the genesis for others to run; out/ethereum-devnet/keys holds them
+        #[arg(long, default_value_t = 0)]
+        leased: u8,
     },
 }
 

@@ -107,18 +107,11 @@ fn a_hardened_full_node_follows_the_network_through_a_power_cut() {
     follows(height(&network, "v1").unwrap());
 }
 
-/// Two validators that the network does not run itself.
-const LEASED: [&str; 2] = [
-    "0x8931cd39ec3133b6ec91f26eec4de555cd7966086b1993dfe69c2b16e80adc62ce82d353b3356d8cc249e4e2d4254122",
-    "0xad01d0f23cb74fcc4c39a2d0827d22f4722f02076196350dff5dcc6be765009c66e29001001959d77b277c2f0fba0425",
-];
-
 #[test]
 fn the_ethereum_network_makes_blocks_and_knows_the_leased_validators() {
     let rig = TemporaryRig::open().unwrap();
     let out = tempfile::tempdir().unwrap();
-    let leased = LEASED.map(str::to_owned).to_vec();
-    let config = config(Network::Ethereum { leased }, out.path());
+    let config = config(Network::Ethereum { leased: 2 }, out.path());
     let devnet = devnet::up(&rig, &config).unwrap();
     assert!(devnet.peers[0].starts_with("enr:"), "{:?}", devnet.peers);
     assert_eq!(std::fs::read(&devnet.genesis_path).unwrap(), devnet.genesis);
@@ -135,8 +128,14 @@ fn the_ethereum_network_makes_blocks_and_knows_the_leased_validators() {
         let line = format!("\n{name} = {}\n", genesis[name]);
         assert!(entry.contains(&line), "no {line} in {entry}");
     }
-    for key in LEASED {
-        let validator = ask(&format!("states/head/validators/{key}"));
+    for index in 0..2 {
+        let keystore = devnet.keys.join(format!("keystore-{index}.json"));
+        let keystore = std::fs::read_to_string(keystore).unwrap();
+        let keystore: serde_json::Value = serde_json::from_str(&keystore).unwrap();
+        let key = keystore["pubkey"].as_str().unwrap();
+        let validator = ask(&format!("states/head/validators/0x{key}"));
         assert_eq!(validator["data"]["status"], "active_ongoing");
     }
+    let keys = network.exec(&["find", "/var/lib/devnet", "-name", "keystore-*"]);
+    assert_eq!(keys.unwrap().stdout, b"", "the keys left the machine");
 }

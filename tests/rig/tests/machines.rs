@@ -395,3 +395,33 @@ fn nothing_is_left_of_a_rig_that_was_taken_down() {
         );
     }
 }
+
+#[test]
+fn a_secret_on_a_machine_is_found_in_a_file_and_in_the_memory_of_a_container() {
+    let rig = TemporaryRig::open().unwrap();
+    let machine = rig.up(1).unwrap().remove(0);
+    let (raw, text) = ("4b".repeat(32), "7e5c".repeat(16)); // the first is 32 times K
+    let both = format!("{raw}\n{text}\n");
+    let clean = machine.search(&both).unwrap();
+    assert_eq!(clean.found, [""; 0]);
+    assert!(clean.files > 0 && clean.memory > 0, "{clean:?}");
+
+    make_image(&machine).unwrap();
+    let file = format!("printf %s {} >/var/local/key", "K".repeat(32));
+    machine.run(&["sh", "-c", &file]).unwrap();
+    let run = [
+        "docker",
+        "run",
+        "--detach",
+        "--env",
+        &format!("KEY={text}"),
+        "tiny",
+        "sleep",
+        "600",
+    ];
+    machine.run(&run).unwrap();
+    let found = machine.search(&both).unwrap().found;
+    let has = |place: &str| found.iter().any(|one| one.starts_with(place));
+    assert!(has("/var/local/key"), "{found:?}");
+    assert!(has("memory of sleep"), "{found:?}");
+}

@@ -3,6 +3,7 @@
 //! them.
 
 mod chain;
+mod proof;
 mod view;
 
 use crate::client::{Context, ContextArgs};
@@ -11,6 +12,7 @@ use chain::Chain;
 use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use proof::Validators;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -19,8 +21,8 @@ use tokio::process::{Child, Command};
 
 /// How long Berth may take to be ready.
 const READY: Duration = Duration::from_mins(3);
-/// How long the nodes may take to follow the heads of their chains.
-const FOLLOWS: Duration = Duration::from_mins(5);
+/// How long the nodes may take to follow the heads of their chains, and to earn.
+const FOLLOWS: Duration = Duration::from_mins(8);
 
 /// Arguments of `berth demo`.
 #[derive(Debug, Args)]
@@ -44,7 +46,8 @@ pub(crate) struct Demo {
         value_name = "CHAIN,…"
     )]
     chains: Vec<Chain>,
-    /// End once every node follows the head of its chain
+    /// End once every node follows the head of its chain and earns what it can, and
+    /// show what was signed
     #[arg(long)]
     exit: bool,
     /// Folder of OCI layouts, as `make images` writes it
@@ -136,7 +139,8 @@ async fn play(demo: &Demo, context: &Path, begun: Instant) -> anyhow::Result<()>
     }
     let client = ContextArgs::from_file(context).load()?;
     let images = demo.images.display().to_string();
-    let mut nodes = Vec::new();
+    let rig = chain::rig(demo)?;
+    let (mut nodes, mut validators) = (Vec::new(), Vec::new());
     for (chain, network) in networks {
         let network = network.await??;
         let entry = network.entry.display().to_string();
@@ -155,25 +159,38 @@ async fn play(demo: &Demo, context: &Path, begun: Instant) -> anyhow::Result<()>
         ];
         berth(context, &register).await?;
         nodes.push(chain.node());
+        if chain.signs() {
+            validators.push(Validators::of(&network, chain.name(), &rig)?);
+        }
         if view::exists(&client, chain.node()).await? {
             continue;
         }
-        let launch = [
+        let mut launch = vec![
             "node",
             "launch",
             "--chain",
             chain.name(),
-            "--role",
-            "full",
             "--name",
             chain.node(),
             "--max-price",
             "1.00",
             "--wait",
         ];
+        let more = chain.launch(&network);
+        launch.extend(more.iter().map(String::as_str));
         berth(context, &launch).await?;
     }
-    follow(&client, &nodes, demo.exit, begun).await
+    follow(&client, &nodes, &validators, demo.exit).await?;
+    // What is said stands below the table.
+    say(&format!(
+        "the heads of the chains are followed by {}, {:.0} s after the start",
+        nodes.join(" and "),
+        begun.elapsed().as_secs_f64()
+    ));
+    for validators in &validators {
+        validators.tell(context).await?;
+    }
+    Ok(())
 }
 
 /// Runs a command of the client, and shows it.
@@ -194,29 +211,28 @@ async fn berth(context: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shows the nodes until they do what they are there for, if that is the end.
 async fn follow(
     client: &Context,
     nodes: &[&str],
+    validators: &[Validators],
     exit: bool,
-    begun: Instant,
 ) -> anyhow::Result<()> {
     let mut view = view::View::new(client, nodes)?;
     let launched = Instant::now();
-    let names = nodes.join(" and ");
     loop {
         let healthy = view.show().await?;
         if healthy && exit {
-            // What is said stands below the table.
-            drop(view);
-            say(&format!(
-                "the heads of the chains are followed by {names}, {:.0} s after the start",
-                begun.elapsed().as_secs_f64()
-            ));
-            return Ok(());
+            let finals = validators.iter().map(Validators::an_epoch_is_final);
+            let finals = finals.collect::<anyhow::Result<Vec<bool>>>()?;
+            if finals.into_iter().all(|is_final| is_final) {
+                return Ok(());
+            }
         }
         ensure!(
             !exit || launched.elapsed() < FOLLOWS,
-            "not all of {names} follow their chains after {} s",
+            "not all of {} follow their chains and earn after {} s",
+            nodes.join(" and "),
             FOLLOWS.as_secs()
         );
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -7,7 +7,7 @@ use berth_proto::api::v1::Money;
 use berth_proto::leasing::v1::GetLeaseRequest;
 use berth_proto::leasing::v1::leasing_service_client::LeasingServiceClient;
 use berth_proto::monitoring::v1::monitoring_service_client::MonitoringServiceClient;
-use berth_proto::monitoring::v1::{GetHealthRequest, Health, health};
+use berth_proto::monitoring::v1::{Duty, GetHealthRequest, Health, duty, health};
 use berth_proto::provisioning::v1::node_status::State;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
 use berth_proto::provisioning::v1::{GetNodeRequest, Node, NodeStatus};
@@ -51,7 +51,7 @@ impl View {
     }
 
     /// Shows them as they are now; says whether all follow the heads of their
-    /// chains.
+    /// chains, and those with a duty do it.
     pub(super) async fn show(&mut self) -> anyhow::Result<bool> {
         let looks = self.names.iter().map(|name| look(&self.channel, name));
         let rows = try_join_all(looks).await?;
@@ -84,7 +84,10 @@ struct Row {
 
 impl Row {
     fn follows(&self) -> bool {
-        self.status.state() == State::Running && self.health.state() == health::State::Healthy
+        let duty = self.health.duty.as_ref().map(Duty::state);
+        self.status.state() == State::Running
+            && self.health.state() == health::State::Healthy
+            && duty.is_none_or(|duty| duty == duty::State::Earning)
     }
 
     fn state(&self) -> String {

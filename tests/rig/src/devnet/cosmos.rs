@@ -105,6 +105,7 @@ pub(super) fn describe(machine: &Machine, entry: PathBuf, out: &Path) -> Result<
         genesis,
         genesis_path,
         peers,
+        keys: out.join("keys"), // it has no leased validators
         rpc: format!("http://{address}:{}", peer_port(1) + 1),
     })
 }

@@ -14,7 +14,7 @@ use crate::{Error, Machine, Result, shell};
 /// The image's name in the machine's engine.
 const IMAGE: &str = "berth/ethereum-devnet";
 /// Fewest validators of the network itself.
-const VALIDATORS: usize = 24;
+const VALIDATORS: u16 = 24;
 /// From the making of the genesis to its time: until then all of the network runs.
 const AHEAD: Duration = Duration::from_secs(25);
 /// The port of the beacon node's API.
@@ -30,8 +30,8 @@ const COMMON: [&str; 4] = [
 ];
 
 /// Makes the genesis, then the containers.
-pub(super) fn make(machine: &Machine, leased: &[String]) -> Result<()> {
-    let own = VALIDATORS.max(3 * leased.len());
+pub(super) fn make(machine: &Machine, leased: u8) -> Result<()> {
+    let own = VALIDATORS.max(3 * u16::from(leased));
     let folders = format!(
         "cd {HOME} && mkdir net execution beacon validator && umask 077 &&
          od -An -vtx1 -N32 /dev/urandom | tr -d ' \\n' >net/jwt.hex && chown -R 10001:10001 ."
@@ -43,8 +43,8 @@ pub(super) fn make(machine: &Machine, leased: &[String]) -> Result<()> {
         .unwrap_or_default()
         .as_secs();
     let net = format!("{HOME}/net:/net");
-    let (time, count) = (time.to_string(), own.to_string());
-    let tool = [
+    let (time, count, leased) = (time.to_string(), own.to_string(), leased.to_string());
+    machine.run(&[
         "docker",
         "run",
         "--rm",
@@ -54,12 +54,11 @@ pub(super) fn make(machine: &Machine, leased: &[String]) -> Result<()> {
         &net,
         IMAGE,
         "genesis",
-        "/net/genesis.ssz",
+        "/net",
         &time,
         &count,
-    ];
-    let leased: Vec<&str> = leased.iter().map(String::as_str).collect();
-    machine.run(&[&tool[..], &leased].concat())?;
+        &leased,
+    ])?;
     execution(machine, &net)?;
     beacon(machine, &net)?;
     let interop = format!("--interopIndexes=0..{}", own - 1);
@@ -153,6 +152,7 @@ fn ask(machine: &Machine, what: &str) -> Result<Value> {
 /// Reads from the machine what a node needs to join, and writes the entry of this very network.
 pub(super) fn describe(machine: &Machine, entry: &Path, out: &Path) -> Result<Devnet> {
     let (genesis, genesis_path) = genesis(machine, &format!("{HOME}/net/genesis.ssz"), out)?;
+    take_keys(machine, out)?;
     let identity = ask(machine, "node/identity")?;
     let facts = ask(machine, "beacon/genesis")?;
     let text = |value: &Value, name: &str| {
@@ -174,6 +174,24 @@ pub(super) fn describe(machine: &Machine, entry: &Path, out: &Path) -> Result<De
         genesis,
         genesis_path,
         peers: vec![text(&identity, "enr")?],
+        keys: out.join("keys"),
         rpc: format!("http://{}:{REST}", machine.address().ip()),
     })
+}
+
+/// Moves the keys of the leased validators away from the machine.
+fn take_keys(machine: &Machine, out: &Path) -> Result<()> {
+    let keys = format!("{HOME}/net/keys");
+    if !machine.exec(&["test", "-e", &keys])?.status.success() {
+        return Ok(());
+    }
+    let mut read = machine.command("tar")?;
+    read.args(["-C", &format!("{HOME}/net"), "-c", "keys"]);
+    let mut write = shell::command("tar");
+    write.args(["--no-same-owner", "-x", "-C"]).arg(
+        out.canonicalize()
+            .during(|| format!("open {}", out.display()))?,
+    );
+    shell::pipe(&mut read, &mut write)?;
+    machine.run(&["rm", "-r", &keys]).map(drop)
 }

@@ -1,7 +1,8 @@
 //! Real networks for nodes to follow, each on one more machine of a rig: their validators run in containers and come
 //! back after a power cut. These machines are not for enrolling.
 //!
-//! Keys are made on the machine when the network is made, and stay there. A network that exists is kept as it is.
+//! Keys are made on the machine when the network is made; those of its own validators stay there. A network that
+//! exists is kept as it is.
 
 mod cosmos;
 mod ethereum;
@@ -26,9 +27,9 @@ pub enum Network {
     },
     /// Ethereum with slots of two seconds.
     Ethereum {
-        /// Public keys, in hex, of validators that the genesis knows and that run elsewhere. The network has three of
-        /// its own for each of them, so it goes on when they do not.
-        leased: Vec<String>,
+        /// How many validators the genesis knows besides the network's own, for others to run. The network has three
+        /// of its own for each of them, so it goes on when they do not.
+        leased: u8,
     },
 }
 
@@ -51,7 +52,8 @@ pub struct DevnetConfig {
     pub images: PathBuf,
     /// The folder of the catalogue's entries.
     pub catalogue: PathBuf,
-    /// Where genesis, peers and, if it is not the one of the catalogue, the entry are written.
+    /// Where genesis, peers, the keys of leased validators and, if it is not the one of the catalogue, the entry are
+    /// written.
     pub out: PathBuf,
 }
 
@@ -66,6 +68,9 @@ pub struct Devnet {
     pub genesis_path: PathBuf,
     /// Nodes of the network as its software writes them: `id@address:port`, or an ENR.
     pub peers: Vec<String>,
+    /// The folder with the keystores of the leased validators, `password.txt`, and the bare keys in `secrets.txt`, for
+    /// whoever looks for them where they must not be. They stand nowhere else.
+    pub keys: PathBuf,
     /// An API of the network, as seen from the fabric and the machines: CometBFT's RPC, or the beacon node's.
     pub rpc: String,
 }
@@ -83,7 +88,7 @@ pub fn up(rig: &Rig, config: &DevnetConfig) -> Result<Devnet> {
         machine.run(&["sh", "-c", CLEAR])?;
         match &config.network {
             Network::Cosmos { validators } => cosmos::make(&machine, *validators)?,
-            Network::Ethereum { leased } => ethereum::make(&machine, leased)?,
+            Network::Ethereum { leased } => ethereum::make(&machine, *leased)?,
         }
         machine.run(&["touch", &made])?;
     }
