@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod ethereum;
 mod keys;
 mod ledger;
 mod newcomer;
@@ -37,6 +38,17 @@ fn two_replicas_of_every_service_pass_the_same_story() {
         replicas: 2,
     });
     story::told(&mut berth);
+    berth.stop();
+    berth.assert_no_errors();
+}
+
+#[test]
+fn a_node_of_several_containers_starts_stops_and_reports_as_one() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 1,
+    });
+    ethereum::told(&berth);
     berth.stop();
     berth.assert_no_errors();
 }

@@ -15,12 +15,13 @@ const MEMORY: &str = "/run/berth";
 /// Values to look for, one a line, in a file that only we read.
 struct Sentinels(PathBuf);
 
-/// Looks for every secret of a running node everywhere but in the machine's
-/// memory, in Vault and in the two files that hold the administrator's token.
-pub(crate) fn no_secret_is_anywhere(berth: &Berth, node: &Value) {
+/// Looks for every secret of a running node, `own` among them, everywhere but in
+/// the machine's memory, in Vault and in the two files that hold the
+/// administrator's token.
+pub(crate) fn no_secret_is_anywhere(berth: &Berth, node: &Value, own: &str) {
     let machine_id = node["status"]["placement"]["machineId"].as_str().unwrap();
     let machine = berth.computer(machine_id);
-    let sentinels = Sentinels::collect(berth, node, &machine);
+    let sentinels = Sentinels::collect(berth, own, &machine);
     let mut found = sentinels.on_machine(&machine);
     found.extend(sentinels.in_files(&berth.dir().join("rig/machines").join(machine.name())));
     found.extend(sentinels.in_files(&berth.dir().join("logs")));
@@ -46,13 +47,9 @@ pub(crate) fn no_secret_is_anywhere(berth: &Berth, node: &Value) {
 }
 
 impl Sentinels {
-    /// One value of each class: the P2P key, the agent's key, the tokens of the
-    /// administrators, and the logins of the services.
-    fn collect(berth: &Berth, node: &Value, machine: &Machine) -> Self {
-        let key = berth.secret(node["id"].as_str().unwrap(), "node-key");
-        let key: Value = serde_json::from_str(&key).expect("a node key is JSON");
-        let p2p = key["priv_key"]["value"].as_str().expect("a private key");
-
+    /// One value of each class: what the node's software needs, the agent's key,
+    /// the tokens of the administrators, and the logins of the services.
+    fn collect(berth: &Berth, own: &str, machine: &Machine) -> Self {
         let pem = format!("cat $(grep -rl 'PRIVATE KEY' {MEMORY})");
         let pem = machine
             .run(&["sh", "-c", &pem])
@@ -66,7 +63,7 @@ impl Sentinels {
             .split('"')
             .find(|part| part.starts_with("berth_admin_"));
         let mut values = vec![
-            p2p.to_owned(),
+            own.to_owned(),
             agent,
             token.expect("a context holds a token").to_owned(),
             read(&dir.join("openbao/admin-token")),

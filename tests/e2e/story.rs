@@ -7,9 +7,9 @@ use std::time::Duration;
 
 const NODE: &str = "n1";
 /// How long a launch may take, with the image on its way.
-const LAUNCH: Duration = Duration::from_mins(3);
+pub(crate) const LAUNCH: Duration = Duration::from_mins(3);
 /// How long a smaller change may take.
-const CHANGE: Duration = Duration::from_mins(1);
+pub(crate) const CHANGE: Duration = Duration::from_mins(1);
 
 /// The whole story.
 pub(crate) fn told(berth: &mut Berth) {
@@ -22,10 +22,12 @@ pub(crate) fn told(berth: &mut Berth) {
     let lease_id = text(&launched, "/status/leaseId");
     follows_the_chain(berth);
     stands_on(berth, &machine_id);
-    sentinel::no_secret_is_anywhere(berth, &launched);
+    let key = berth.secret(&text(&launched, "/id"), "node-key");
+    let key: Value = serde_json::from_str(&key).expect("a node key is JSON");
+    sentinel::no_secret_is_anywhere(berth, &launched, &text(&key, "/priv_key/value"));
 
     let first = fence(&launched);
-    let height = height(berth);
+    let height = height(berth, NODE);
     stop_keeps_the_data(berth, &machine_id);
     let started = berth.run(&["node", "start", NODE, "--wait"]);
     assert!(
@@ -37,13 +39,16 @@ pub(crate) fn told(berth: &mut Berth) {
         machine_id
     );
     berth.node_is_healthy(NODE, LAUNCH);
-    assert!(self::height(berth) >= height, "it kept what it had synced");
+    assert!(
+        self::height(berth, NODE) >= height,
+        "it kept what it had synced"
+    );
     steps_are_told(&watch.events());
     drop(watch);
 
     a_restart_of_everything_keeps_the_node(berth);
     let watch = berth.watch(NODE);
-    retire(berth, &launched, &machine_id);
+    retire(berth, NODE, &launched, &machine_id);
     let events = watch.finish();
     assert_eq!(events.last().unwrap().state, "STATE_RETIRED");
     ledger::balances(berth, &lease_id);
@@ -51,7 +56,7 @@ pub(crate) fn told(berth: &mut Berth) {
 
 /// What stands at a JSON pointer.
 #[track_caller]
-fn text(value: &Value, pointer: &str) -> String {
+pub(crate) fn text(value: &Value, pointer: &str) -> String {
     let found = value.pointer(pointer).and_then(Value::as_str);
     found
         .unwrap_or_else(|| panic!("no {pointer} in {value}"))
@@ -60,14 +65,16 @@ fn text(value: &Value, pointer: &str) -> String {
 
 /// Canonical JSON writes numbers of 64 bits as text.
 #[track_caller]
-fn fence(node: &Value) -> u64 {
+pub(crate) fn fence(node: &Value) -> u64 {
     text(node, "/status/placement/fence")
         .parse()
         .expect("a fence is a number")
 }
 
-fn height(berth: &Berth) -> u64 {
-    let health = berth.run(&["health", NODE]);
+/// The height that a node has.
+#[track_caller]
+pub(crate) fn height(berth: &Berth, node: &str) -> u64 {
+    let health = berth.run(&["health", node]);
     text(&health, "/health/height")
         .parse()
         .expect("a height is a number")
@@ -123,9 +130,9 @@ fn launch(berth: &Berth) -> Value {
 fn follows_the_chain(berth: &Berth) {
     let healthy = berth.node_is_healthy(NODE, LAUNCH);
     assert_ne!(text(&healthy, "/peers"), "0", "{healthy}");
-    let before = height(berth);
+    let before = height(berth, NODE);
     eventually("the node's height grows", CHANGE, || {
-        let now = height(berth);
+        let now = height(berth, NODE);
         if now > before {
             Ok(())
         } else {
@@ -246,9 +253,9 @@ fn a_restart_of_everything_keeps_the_node(berth: &mut Berth) {
 }
 
 /// Nothing is left of the node, on its machine or elsewhere.
-fn retire(berth: &Berth, node: &Value, machine_id: &str) {
+pub(crate) fn retire(berth: &Berth, name: &str, node: &Value, machine_id: &str) {
     let computer = berth.computer(machine_id);
-    let retired = berth.run(&["node", "retire", NODE, "--wait"]);
+    let retired = berth.run(&["node", "retire", name, "--wait"]);
     assert_eq!(text(&retired, "/node/status/state"), "STATE_RETIRED");
     eventually("the machine is wiped and free", LAUNCH, || {
         let machine = berth.machine(machine_id);
