@@ -11,7 +11,7 @@ help: ## say what there is
 bootstrap: ## install what is missing (Debian, Ubuntu)
 	@scripts/bootstrap
 
-demo: bootstrap ## launch a node on a leased machine and watch it; ARGS=--exit ends when it follows the chain
+demo: bootstrap ## launch nodes of two chains on leased machines and watch them; ARGS=--exit ends when they follow and earn
 	@scripts/demo $(ARGS)
 
 test: ## everything that must pass before a merge; ARGS go to nextest

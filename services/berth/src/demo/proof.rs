@@ -109,7 +109,7 @@ impl Validators {
             memory,
         } = searched;
         say(&format!(
-            "{name}: looked for keys in {files} files and in {} MiB of its containers' memory",
+            "{name}: looked for keys in {files} files and in {} MiB of memory",
             memory >> 20
         ));
         Ok(found
