@@ -32,9 +32,13 @@ pub async fn advance(
 /// [`Error::Fenced`] for another fence, [`Error::NotFound`] for a node without
 /// one.
 pub async fn grant(conn: &mut PgConnection, node: NodeId, fence: Fence) -> Result<()> {
-    let known = lock(conn, node).await?.fence;
-    if fence != known {
-        return Err(fenced(fence, known));
+    let known = lock(conn, node).await?;
+    if fence != known.fence {
+        return Err(fenced(fence, known.fence));
+    }
+    // Said again and again while a node runs: only the first time is written.
+    if known.granted {
+        return Ok(());
     }
     set(conn, node, fence, true).await
 }
