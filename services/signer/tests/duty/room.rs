@@ -6,6 +6,11 @@ use crate::requests::request;
 use crate::site::{SLOT, Site, sign};
 use berth_core::Fence;
 use futures::future::join_all;
+use http_body_util::Empty;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::client::conn::http2;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -61,6 +66,37 @@ async fn hundreds_of_connections_of_one_machine_hinder_no_other(db: PgPool) {
     // Nor do they keep its successor out.
     let successor = site.placement(hostile, Fence::FIRST).await;
     sign(&successor, 1, &body).await.signature();
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn a_machine_that_reads_no_answers_hinders_no_other(db: PgPool) {
+    let site = Site::start(db).await;
+    let (hostile, other) = (site.node([1]).await, site.node(2..=20).await);
+    let issued = site.certificate(hostile, Fence::FIRST);
+    let (mut connections, mut unread) = (JoinSet::new(), Vec::new());
+    for _ in 0..8 {
+        let stream = connect(&site.pki, site.duty, &issued, b"h2").await;
+        // Room for a byte of each answer.
+        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(1)
+            .handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        connections.spawn(connection);
+        for _ in 0..100 {
+            let upcheck = Request::get("https://signer/upcheck");
+            let upcheck = upcheck.body(Empty::<Bytes>::new()).unwrap();
+            sender.ready().await.unwrap();
+            unread.push(sender.send_request(upcheck).await.unwrap());
+        }
+    }
+    let line = site.placement(other, Fence::FIRST).await;
+    let body = request(&site.chain, "ATTESTATION", SLOT);
+    for number in 2..=20 {
+        sign(&line, number, &body).await.signature();
+    }
+    let whole = |answer: &Response<Incoming>| answer.body().is_end_stream();
+    assert!(!unread.iter().any(whole));
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
