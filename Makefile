@@ -20,7 +20,7 @@ test: ## everything that must pass before a merge; ARGS go to nextest
 soak: bootstrap ## the same tests COUNT times, with many random cases
 	@PROPTEST_CASES=10000 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
 
-bench: build images ## a table, and a JSON object a line in target/bench.jsonl
+bench: bootstrap ## a table, and a JSON object a line in target/bench.jsonl; ARGS=sign for one alone
 	@scripts/bench $(ARGS)
 
 build: bootstrap ## the executables, optimised, in target/release

@@ -1,10 +1,11 @@
-//! One row of the results.
+//! One row of the results: a value beside its floor or its peer, measured in the
+//! same run on the same machine. Shared by the benchmarks of several crates.
 
-use berth_tests::repository;
 use serde::Serialize;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
 
 /// What was measured, beside the best that is possible here.
 #[derive(Debug, Serialize)]
@@ -21,10 +22,12 @@ pub(crate) struct Row {
     pub(crate) floor_name: &'static str,
     /// Value by floor.
     pub(crate) ratio: f64,
+    /// What the value should reach, in `unit`, where that is said.
+    pub(crate) aim: Option<f64>,
     /// How busy this computer was when the measurement began: running
     /// processes, over one minute.
     pub(crate) load_average: f64,
-    /// What the value is made of, in order.
+    /// What the value is made of or goes with, in order.
     pub(crate) steps: Vec<Step>,
 }
 
@@ -33,14 +36,17 @@ pub(crate) struct Row {
 pub(crate) struct Step {
     /// Which.
     pub(crate) name: String,
-    /// How much, in the unit of the row.
+    /// How much, in `unit`.
     pub(crate) value: f64,
+    /// Unit after UCUM.
+    pub(crate) unit: &'static str,
 }
 
 impl Row {
-    /// Appends the row to the results.
-    pub(crate) fn keep(&self) {
-        let path = repository().join("target/bench.jsonl");
+    /// Prints the row, and appends it to `target/bench.jsonl`.
+    pub(crate) fn show(&self) {
+        println!("{self}");
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench.jsonl");
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -52,15 +58,22 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = self.unit;
-        let mut line = |name: &str, value: f64| writeln!(f, "{name:<36} {value:>9.3} {unit}");
-        line(self.name, self.value)?;
+        let mut line =
+            |name: &str, value: f64, unit: &str| writeln!(f, "{name:<44} {value:>9.3} {unit}");
+        line(self.name, self.value, self.unit)?;
         for step in &self.steps {
-            line(&format!("  {}", step.name), step.value)?;
+            line(&format!("  {}", step.name), step.value, step.unit)?;
         }
-        line(&format!("floor: {}", self.floor_name), self.floor)?;
-        writeln!(f, "{:<36} {:>9.1}", "ratio", self.ratio)?;
-        writeln!(f, "{:<36} {:>9.2}", "load average", self.load_average)
+        line(
+            &format!("floor: {}", self.floor_name),
+            self.floor,
+            self.unit,
+        )?;
+        if let Some(aim) = self.aim {
+            line("aim", aim, self.unit)?;
+        }
+        line("ratio", self.ratio, "")?;
+        line("load average", self.load_average, "")
     }
 }
 

@@ -27,9 +27,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
 
-/// The node and the placement of the machine that calls.
+/// The node of the machine that calls; its placement has the same number.
 pub(crate) const NODE: &str = "node-00000000-0000-7000-8000-000000000001";
-const PLACEMENT: &str = "placement-00000000-0000-7000-8000-000000000001";
 
 /// What signers stand on, and their configuration.
 pub(crate) struct Site {
@@ -172,13 +171,19 @@ impl Site {
 
     /// A placement's machine, at a replica.
     pub(crate) async fn placement(&self, fence: u64, replica: usize) -> Caller<'_> {
+        self.placement_of(NODE, fence, replica).await
+    }
+
+    /// The machine of another node's placement, at a replica.
+    pub(crate) async fn placement_of(&self, node: &str, fence: u64, replica: usize) -> Caller<'_> {
+        let placement = node.replacen("node", "placement", 1);
         let provisioning = self.vault.login("provisioning").await;
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::default()
             .serialize_request(&key)
             .unwrap();
         let chain = provisioning
-            .sign_placement_csr(&request.pem().unwrap(), NODE, PLACEMENT, fence)
+            .sign_placement_csr(&request.pem().unwrap(), node, &placement, fence)
             .await
             .unwrap();
         let authority = provisioning.services_ca().await.unwrap();
@@ -256,14 +261,18 @@ impl Running {
         eventually(wanted, said).await;
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).unwrap();
+        let id = i32::try_from(self.id()).unwrap();
         kill(Pid::from_raw(id), signal).unwrap();
     }
 
     /// What the kernel lets it do.
     pub(crate) fn limits(&self) -> String {
-        fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap()
+        fs::read_to_string(format!("/proc/{}/limits", self.id())).unwrap()
     }
 
     /// Waits for its end.
@@ -352,7 +361,7 @@ impl<'a> Caller<'a> {
 }
 
 /// A connection of HTTP/1.1.
-pub(crate) struct Line(TlsStream<TcpStream>);
+pub(crate) struct Line(pub(crate) TlsStream<TcpStream>);
 
 impl Line {
     pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Option<String> {
