@@ -41,7 +41,8 @@ pub async fn chains(conn: &mut PgConnection) -> Result<Vec<Chain>> {
         .map_err(pg::error)
 }
 
-/// All validators whose keys are not destroyed, by key.
+/// All validators whose keys are not destroyed, by key. Without those whose keys
+/// are on their way to Vault: nobody need look for these.
 ///
 /// # Errors
 ///
@@ -49,7 +50,9 @@ pub async fn chains(conn: &mut PgConnection) -> Result<Vec<Chain>> {
 pub async fn validators(conn: &mut PgConnection) -> Result<Vec<Row>> {
     let rows = sqlx::query(
         "select public_key, account_id, chain, node_id, state, fee_recipient, gas_limit
-         from validator where state <> 'removed' order by public_key",
+         from validator
+         where state <> 'removed' and (state <> 'quarantined' or request_id is not null)
+         order by public_key",
     )
     .fetch_all(conn)
     .await

@@ -133,8 +133,10 @@ impl Site {
     pub(crate) async fn row(&self, node: Node, number: u8) {
         sqlx::query(
             "insert into validator
-                 (public_key, account_id, chain, state, node_id, fence, granted, fee_recipient, gas_limit)
-             select $1, $2, $3, 'active', id, fence, granted, decode(repeat('ee', 20), 'hex'), 30000000
+                 (public_key, account_id, chain, state, node_id, fence, granted, fee_recipient, gas_limit,
+                  request_id)
+             select $1, $2, $3, 'active', id, fence, granted, decode(repeat('ee', 20), 'hex'), 30000000,
+                    gen_random_uuid()
              from node where id = $4",
         )
         .bind(&public_key(number).0[..])
