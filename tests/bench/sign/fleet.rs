@@ -183,7 +183,7 @@ pub(crate) struct Vote {
 
 impl Machine {
     /// Opens all its connections anew.
-    async fn connect(&self, machine: &Caller<'_>) {
+    async fn connect(&self, machine: &Caller) {
         let free = self.free.forget_permits(LINES);
         let before = std::mem::take(&mut *self.lines.lock().unwrap());
         assert_eq!(free, before.len(), "all are free");

@@ -21,7 +21,7 @@ pub(crate) struct Line {
 impl Line {
     /// Opens one that the signer answers on. It may not have noticed yet that
     /// those of before are closed, and one machine has so many.
-    pub(crate) async fn open(machine: &Caller<'_>) -> Self {
+    pub(crate) async fn open(machine: &Caller) -> Self {
         eventually("the signer answers", async || {
             let stream = machine.connect().await?.0;
             stream.get_ref().0.set_nodelay(true).ok()?;

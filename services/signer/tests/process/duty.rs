@@ -3,108 +3,44 @@
 
 use crate::chain::chain;
 use crate::eventually::eventually;
+use crate::node::Node;
 use crate::postgres::{ADMIN, DATABASE, SERVING};
 use crate::requests::{KINDS, request};
-use crate::signer::{Caller, NODE, Site};
-use berth_core::AccountId;
-use berth_proto::signing::v1 as pb;
-use berth_proto::signing::v1::grant_service_client::GrantServiceClient;
-use berth_proto::signing::v1::signing_service_client::SigningServiceClient;
-use berth_runtime::clients::{request as call, request_for};
-use berth_signer::domain::{Chain, Fork, Preset};
+use crate::signer::{Caller, Site};
+use berth_signer::domain::{Chain, Preset};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;
-use tonic::transport::Channel;
-use uuid::Uuid;
 
 const OK: &str = "HTTP/1.1 200 ";
 
-/// A node with one validator, whose first placement may sign.
-struct Node {
-    account: AccountId,
-    chain: Chain,
-    grants: GrantServiceClient<Channel>,
-    public_key: String,
+/// An epoch of minutes: a slot stays present while a test runs.
+fn slow() -> Chain {
+    Chain {
+        seconds_per_slot: 12,
+        ..chain(Preset::Mainnet)
+    }
 }
 
 impl Node {
-    async fn launch(site: &Site) -> Self {
-        let provisioning = site.channel("provisioning").await;
-        let mut node = Self {
-            account: AccountId::generate(),
-            // An epoch of minutes: a slot stays present while a test runs.
-            chain: Chain {
-                seconds_per_slot: 12,
-                ..chain(Preset::Mainnet)
-            },
-            grants: GrantServiceClient::new(provisioning),
-            public_key: String::new(),
-        };
-        let put = pb::PutChainRequest {
-            chain: Some(message(&node.chain)),
-        };
-        node.grants.put_chain(call(put)).await.unwrap();
-        let wanted = pb::GenerateKeysRequest {
-            request_id: Uuid::now_v7().to_string(),
-            chain: node.chain.name.clone(),
-            count: 1,
-            withdrawal_address: format!("0x{}", "0b".repeat(20)),
-            fee_recipient: format!("0x{}", "ee".repeat(20)),
-            gas_limit: 30_000_000,
-        };
-        let mut keys = SigningServiceClient::new(site.channel("gateway").await);
-        let made = keys.generate_keys(request_for(node.account, wanted)).await;
-        node.public_key = made.unwrap().into_inner().validators[0].public_key.clone();
-        let bind = pb::BindValidatorsRequest {
-            node_id: NODE.to_owned(),
-            account_id: node.account.to_string(),
-            chain: node.chain.name.clone(),
-            public_keys: vec![node.public_key.clone()],
-            fence: 1,
-        };
-        node.grants.bind_validators(call(bind)).await.unwrap();
-        node.place(1).await;
-        node
-    }
-
-    /// Lets the placement of a fence sign, and no other.
-    async fn place(&mut self, fence: u64) {
-        let (node_id, account_id) = (NODE.to_owned(), self.account.to_string());
-        let advance = pb::AdvanceFenceRequest {
-            node_id: node_id.clone(),
-            account_id,
-            fence,
-        };
-        self.grants.advance_fence(call(advance)).await.unwrap();
-        let grant = pb::GrantRequest { node_id, fence };
-        self.grants.grant(call(grant)).await.unwrap();
-    }
-
-    /// The slot now.
-    fn slot(&self) -> u64 {
-        let now = berth_core::now().timestamp().unsigned_abs();
-        self.chain.slot_at(now)
-    }
-
     fn body(&self, kind: &str, slot: u64) -> Value {
         let mut body = request(&self.chain, kind, slot);
         if kind == "VALIDATOR_REGISTRATION" {
-            body["validator_registration"]["pubkey"] = json!(self.public_key);
+            body["validator_registration"]["pubkey"] = json!(self.keys[0]);
         }
         body
     }
 
     fn path(&self) -> String {
-        format!("/api/v1/eth2/sign/{}", self.public_key)
+        format!("/api/v1/eth2/sign/{}", self.keys[0])
     }
 
-    async fn sign(&self, machine: &Caller<'_>, body: &Value) -> Option<String> {
+    async fn sign(&self, machine: &Caller, body: &Value) -> Option<String> {
         machine.post(&self.path(), body).await
     }
 
     /// Waits until the replica that this machine asks answers so.
-    async fn answered(&self, machine: &Caller<'_>, body: &Value, wanted: &str) -> String {
+    async fn answered(&self, machine: &Caller, body: &Value, wanted: &str) -> String {
         eventually(wanted, async || {
             let answer = self.sign(machine, body).await?;
             answer.contains(wanted).then_some(answer)
@@ -113,35 +49,19 @@ impl Node {
     }
 
     /// Waits until it signs.
-    async fn signed(&self, machine: &Caller<'_>, body: &Value) -> String {
+    async fn signed(&self, machine: &Caller, body: &Value) -> String {
         self.answered(machine, body, OK).await
     }
 
     /// Waits until it refuses for this reason, since it may be asked too often
     /// just now. It never signs.
-    async fn refused(&self, machine: &Caller<'_>, body: &Value, reason: &str) {
+    async fn refused(&self, machine: &Caller, body: &Value, reason: &str) {
         eventually(reason, async || {
             let answer = self.sign(machine, body).await?;
             assert!(!answer.starts_with(OK), "{answer}");
             answer.contains(reason).then_some(())
         })
         .await;
-    }
-}
-
-fn message(chain: &Chain) -> pb::SigningChain {
-    let forks = chain.forks.iter().map(|fork: &Fork| pb::SigningFork {
-        name: fork.name.name().to_owned(),
-        epoch: fork.epoch,
-        version: fork.version.0.to_vec(),
-    });
-    pb::SigningChain {
-        name: chain.name.clone(),
-        genesis_validators_root: chain.genesis_validators_root.0.to_vec(),
-        genesis_time: chain.genesis_time,
-        seconds_per_slot: chain.seconds_per_slot,
-        preset: chain.preset.name().to_owned(),
-        forks: forks.collect(),
     }
 }
 
@@ -154,7 +74,7 @@ fn signature(answer: &str) -> &str {
 async fn two_replicas_sign_each_duty_once_through_kills_and_a_new_fence() {
     let site = Site::start().await;
     let (mut first, _second) = tokio::join!(site.serve_replica(0), site.serve_replica(1));
-    let mut node = Node::launch(&site).await;
+    let mut node = Node::launch(&site, slow(), 1).await;
     let (here, there) = (site.placement(1, 0).await, site.placement(1, 1).await);
     let slot = node.slot();
     for kind in KINDS {
@@ -199,7 +119,7 @@ async fn two_replicas_sign_each_duty_once_through_kills_and_a_new_fence() {
 async fn nothing_is_signed_while_the_clocks_of_signer_and_database_differ() {
     let site = Site::start().await;
     let _running = site.serve().await;
-    let node = Node::launch(&site).await;
+    let node = Node::launch(&site, slow(), 1).await;
     let machine = site.placement(1, 0).await;
     let body = node.body("RANDAO_REVEAL", node.slot());
     node.signed(&machine, &body).await;
@@ -229,7 +149,7 @@ async fn a_signer_whose_clock_jumps_signs_nothing_from_that_moment_on() {
     let clock = site.postgres.folder().join("clock");
     fs::write(&clock, "+0").unwrap();
     let _running = site.serve_off(&clock).await;
-    let node = Node::launch(&site).await;
+    let node = Node::launch(&site, slow(), 1).await;
     let machine = site.placement(1, 0).await;
     let body = node.body("RANDAO_REVEAL", node.slot());
     node.signed(&machine, &body).await;

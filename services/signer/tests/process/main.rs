@@ -18,9 +18,15 @@ mod duty;
 mod eventually;
 mod ledger;
 mod life;
+mod line;
 #[path = "../keys/made.rs"]
 mod made;
+mod messages;
+mod node;
+mod pause;
 mod postgres;
+mod races;
+mod record;
 #[path = "../compat/requests.rs"]
 mod requests;
 mod signer;

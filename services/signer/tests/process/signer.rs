@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::rc::Rc;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,7 +37,7 @@ pub(crate) struct Site {
     pub(crate) vault: Server,
     folder: TempDir,
     /// Where each replica listens, once it serves.
-    replicas: [Cell<Option<Addresses>>; 2],
+    replicas: [Rc<Cell<Option<Addresses>>>; 2],
 }
 
 /// Where a signer listens.
@@ -170,12 +171,12 @@ impl Site {
     }
 
     /// A placement's machine, at a replica.
-    pub(crate) async fn placement(&self, fence: u64, replica: usize) -> Caller<'_> {
+    pub(crate) async fn placement(&self, fence: u64, replica: usize) -> Caller {
         self.placement_of(NODE, fence, replica).await
     }
 
     /// The machine of another node's placement, at a replica.
-    pub(crate) async fn placement_of(&self, node: &str, fence: u64, replica: usize) -> Caller<'_> {
+    pub(crate) async fn placement_of(&self, node: &str, fence: u64, replica: usize) -> Caller {
         let placement = node.replacen("node", "placement", 1);
         let provisioning = self.vault.login("provisioning").await;
         let key = KeyPair::generate().unwrap();
@@ -192,7 +193,7 @@ impl Site {
     }
 
     /// Another service.
-    pub(crate) async fn service(&self, role: &str) -> Caller<'_> {
+    pub(crate) async fn service(&self, role: &str) -> Caller {
         let vault = self.vault.login(role).await;
         let identity = vault.issue_service_certificate(role).await.unwrap();
         let key = identity.private_key.expose_secret();
@@ -213,7 +214,7 @@ impl Site {
             not_after: issued.not_after.into(),
         };
         identity.replace(&bundle).unwrap();
-        let serving = self.replicas.iter().filter_map(Cell::get);
+        let serving = self.replicas.iter().filter_map(|replica| replica.get());
         let addresses: Vec<_> = serving.map(|found| found.admin.to_string()).collect();
         clients::channel("signer", &addresses.join(","), &identity)
     }
@@ -224,6 +225,20 @@ impl Site {
         eventually(wanted, async || {
             let health = monitoring.get("/healthcheck").await?;
             health.contains(wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a replica holds so many keys.
+    pub(crate) async fn holds(&self, replica: usize, keys: usize) {
+        let monitoring = Caller {
+            replica: Rc::clone(&self.replicas[replica]),
+            ..self.service("monitoring").await
+        };
+        let wanted = format!("signer_keys{{state=\"loaded\"}} {keys}\n");
+        eventually(&wanted, async || {
+            let metrics = monitoring.get("/metrics").await?;
+            metrics.contains(&wanted).then_some(())
         })
         .await;
     }
@@ -307,16 +322,17 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 /// Somebody with a certificate who calls a listener, wherever it is now.
-pub(crate) struct Caller<'a> {
-    replica: &'a Cell<Option<Addresses>>,
+#[derive(Clone)]
+pub(crate) struct Caller {
+    replica: Rc<Cell<Option<Addresses>>>,
     listener: fn(Addresses) -> SocketAddr,
     connector: TlsConnector,
 }
 
-impl<'a> Caller<'a> {
+impl Caller {
     /// With certificate and key, and the authority of the other side.
     fn new(
-        replica: &'a Cell<Option<Addresses>>,
+        replica: &Rc<Cell<Option<Addresses>>>,
         listener: fn(Addresses) -> SocketAddr,
         (chain, key, authority): (&str, &str, &str),
     ) -> Self {
@@ -335,7 +351,7 @@ impl<'a> Caller<'a> {
             .unwrap();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self {
-            replica,
+            replica: Rc::clone(replica),
             listener,
             connector: TlsConnector::from(Arc::new(config)),
         }
@@ -368,7 +384,8 @@ impl Line {
         self.ask("POST", path, &body.to_string()).await
     }
 
-    async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<String> {
+    /// The answer, whole, with its head.
+    pub(crate) async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<String> {
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: signer\r\n\

@@ -1,0 +1,176 @@
+//! Conflicting messages for one key at once, over two signers on one database:
+//! exactly one is signed. That a guard which checks and then writes would be
+//! found out is shown beside the statement that decides.
+
+use crate::line::{Answer, Kept};
+use crate::messages::{Asked, block, fast, vote};
+use crate::node::Node;
+use crate::record::Record;
+use crate::signer::Site;
+use berth_signer::domain::{Chain, Preset, PublicKey};
+use futures::future::join_all;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+const TASKS: usize = 16;
+const KEYS: usize = 320;
+/// Epochs until a key has room for any vote again.
+const REST: u64 = 2;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long to race, as PROPTEST_CASES is"
+)]
+fn rounds() -> usize {
+    std::env::var("BERTH_RACE_ROUNDS").map_or(200, |rounds| rounds.parse().unwrap())
+}
+
+/// Which two messages are asked for at once.
+#[derive(Debug, Clone, Copy)]
+enum Pairing {
+    DoubleProposal,
+    DoubleVote,
+    Surround,
+    Surrounded,
+    EqualBlock,
+    EqualVote,
+}
+
+use Pairing::{DoubleProposal, DoubleVote, EqualBlock, EqualVote, Surround, Surrounded};
+
+impl Pairing {
+    /// What one of them is refused for.
+    const fn reasons(self) -> &'static [&'static str] {
+        match self {
+            DoubleProposal => &["DOUBLE_PROPOSAL"],
+            DoubleVote => &["DOUBLE_VOTE"],
+            Surround | Surrounded => &["SURROUND", "SURROUNDED"],
+            EqualBlock | EqualVote => &[],
+        }
+    }
+
+    const fn is_of_blocks(self) -> bool {
+        matches!(self, DoubleProposal | EqualBlock)
+    }
+
+    /// The two messages, at a slot late enough to sign for the epoch before it.
+    fn messages(self, chain: &Chain, slot: u64) -> [Asked; 2] {
+        let epoch = chain.epoch_of(slot);
+        let before = epoch * chain.preset.slots_per_epoch() - 1;
+        let inner = || vote(chain, epoch - 2, before, 1);
+        let outer = || vote(chain, epoch - 3, slot, 2);
+        match self {
+            DoubleProposal => [1, 2].map(|variant| block(chain, slot, variant)),
+            EqualBlock => [1, 1].map(|variant| block(chain, slot, variant)),
+            DoubleVote => [1, 2].map(|variant| vote(chain, epoch - 1, slot, variant)),
+            EqualVote => [1, 1].map(|variant| vote(chain, epoch - 1, slot, variant)),
+            Surround => [inner(), outer()],
+            Surrounded => [outer(), inner()],
+        }
+    }
+}
+
+/// Keys, each free again from a slot on.
+struct Keys(VecDeque<(u64, PublicKey)>);
+
+impl Keys {
+    /// The one that rested longest, once it is free and the slot is not so late
+    /// in its epoch that the one before is soon past.
+    async fn next(&mut self, node: &Node, rest: u64) -> (PublicKey, u64) {
+        let (free, key) = self.0.pop_front().unwrap();
+        let epoch = node.chain.preset.slots_per_epoch();
+        let mut slot = node.slot();
+        while slot < free || slot % epoch == epoch - 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            slot = node.slot();
+        }
+        self.0.push_back((slot + rest, key));
+        (key, slot)
+    }
+}
+
+/// Which of the two messages were signed, each asked for by half of the tasks
+/// through both signers; or what else somebody was told, as on a machine so slow
+/// that they are past.
+async fn race(
+    lines: &mut [Kept],
+    key: PublicKey,
+    asked: &[Asked; 2],
+    pairing: Pairing,
+) -> Result<[bool; 2], Answer> {
+    let asking = lines.iter_mut().enumerate().map(async |(task, line)| {
+        let which = task / 2 % 2;
+        (which, line.sign(&key, &asked[which]).await)
+    });
+    let answers = join_all(asking).await;
+    let mut signatures = [None, None];
+    let mut other = None;
+    for (which, answer) in answers {
+        match &answer {
+            Answer::Signed(signature) => {
+                let first = signatures[which].get_or_insert_with(|| signature.clone());
+                assert_eq!(first, signature, "{pairing:?}");
+            }
+            Answer::Refused(reason) if pairing.reasons().contains(&&**reason) => {}
+            Answer::Refused(_) | Answer::Lost => other = Some(answer),
+        }
+    }
+    if asked[0].root == asked[1].root {
+        assert_eq!(signatures[0], signatures[1]);
+    } else {
+        assert!(
+            signatures[0].is_none() || signatures[1].is_none(),
+            "{pairing:?}: both"
+        );
+    }
+    other.map_or(Ok(signatures.map(|signature| signature.is_some())), Err)
+}
+
+#[tokio::test]
+async fn of_two_conflicting_messages_two_signers_sign_exactly_one() {
+    let site = Site::start().await;
+    let (_first, _second) = tokio::join!(site.serve_replica(0), site.serve_replica(1));
+    let node = Node::launch(&site, fast(Preset::Minimal), KEYS).await;
+    tokio::join!(
+        site.holds(0, node.keys.len()),
+        site.holds(1, node.keys.len())
+    );
+    let machines = [site.placement(1, 0).await, site.placement(1, 1).await];
+    let mut lines: Vec<_> = (0..TASKS)
+        .map(|task| Kept::new(machines[task % 2].clone()))
+        .collect();
+    let keys = || Keys(node.keys.iter().map(|key| (0, *key)).collect());
+    let (mut for_blocks, mut for_votes) = (keys(), keys());
+    let mut odd = Vec::new();
+    for round in 0..rounds() {
+        let equal = if round % 2 == 0 {
+            EqualBlock
+        } else {
+            EqualVote
+        };
+        for pairing in [DoubleProposal, DoubleVote, Surround, Surrounded, equal] {
+            loop {
+                let (keys, rest) = if pairing.is_of_blocks() {
+                    (&mut for_blocks, 1)
+                } else {
+                    (&mut for_votes, REST * node.chain.preset.slots_per_epoch())
+                };
+                let (key, slot) = keys.next(&node, rest).await;
+                let asked = pairing.messages(&node.chain, slot);
+                match race(&mut lines, key, &asked, pairing).await {
+                    Ok(signed) => {
+                        let equal = asked[0].root == asked[1].root;
+                        let wanted = equal == (signed[0] == signed[1]);
+                        assert!(wanted, "{pairing:?}, round {round}: {signed:?}");
+                        break;
+                    }
+                    Err(answer) => odd.push((pairing, answer)),
+                }
+                assert!(odd.len() <= 50 + rounds(), "{odd:?}");
+            }
+        }
+    }
+    let record = Record::read(&site.postgres).await;
+    assert_eq!(record.offences(), [""; 0]);
+    assert!(record.history.len() >= rounds() * 5);
+}
