@@ -12,6 +12,7 @@
 mod anchor;
 #[path = "../compat/chain.rs"]
 mod chain;
+mod crash;
 mod custody;
 mod duty;
 #[path = "../../../runtime/tests/support/eventually.rs"]
@@ -19,6 +20,7 @@ mod eventually;
 mod ledger;
 mod life;
 mod line;
+mod loss;
 #[path = "../keys/made.rs"]
 mod made;
 mod messages;

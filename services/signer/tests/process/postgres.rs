@@ -110,6 +110,23 @@ impl Postgres {
         self.server.take().unwrap().wait().unwrap();
     }
 
+    /// Kills the server and all that it started, at once.
+    pub(crate) async fn crash(&mut self) {
+        let mut server = self.server.take().unwrap();
+        let own = Pid::from_raw(server.id().try_into().unwrap());
+        // Stopped first, so that it starts no more.
+        kill(own, Signal::SIGSTOP).unwrap();
+        let started = children(own);
+        for child in started.iter().chain([&own]) {
+            kill(*child, Signal::SIGKILL).unwrap();
+        }
+        server.wait().unwrap();
+        eventually("all of it is gone", async || {
+            started.iter().all(|child| ended(*child)).then_some(())
+        })
+        .await;
+    }
+
     /// A program of Postgres, as the user that it wants. It ends with this test.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("setpriv");
@@ -175,6 +192,28 @@ impl Drop for Postgres {
             server.wait().ok();
         }
     }
+}
+
+/// The state of a process, and who started it.
+fn process(id: Pid) -> Option<(char, Pid)> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // After the name, which may hold anything.
+    let mut fields = text.rsplit(')').next()?.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, Pid::from_raw(fields.next()?.parse().ok()?)))
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let all = fs::read_dir("/proc").unwrap();
+    let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.map(Pid::from_raw)
+        .filter(|id| process(*id).is_some_and(|(_, of)| of == parent))
+        .collect()
+}
+
+/// Whether it holds nothing any more, though nobody may have asked how it ended.
+fn ended(id: Pid) -> bool {
+    process(id).is_none_or(|(state, _)| state == 'Z' || state == 'X')
 }
 
 fn user() -> (Uid, Gid) {
