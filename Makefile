@@ -18,7 +18,7 @@ test: ## everything that must pass before a merge; ARGS go to nextest
 	@scripts/test $(ARGS)
 
 soak: bootstrap ## the same tests COUNT times, with many random cases
-	@PROPTEST_CASES=10000 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
+	@PROPTEST_CASES=10000 BERTH_CONNECTIONS=10000 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
 
 bench: bootstrap ## a table, and a JSON object a line in target/bench.jsonl; ARGS=sign for one alone
 	@scripts/bench $(ARGS)
