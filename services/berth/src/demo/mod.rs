@@ -8,11 +8,13 @@ mod view;
 
 use crate::client::{Context, ContextArgs};
 use anyhow::{Context as _, bail, ensure};
+use berth_rig::Rig;
 use chain::Chain;
 use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proof::Validators;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -31,7 +33,7 @@ const FOLLOWS: Duration = Duration::from_mins(8);
   make demo ARGS=--exit
   make demo ARGS='--chains ethereum-devnet'")]
 pub(crate) struct Demo {
-    /// Folder for everything; not on a tmpfs
+    /// Folder for everything; not on a tmpfs. A demo that was there before goes
     #[arg(long, default_value = "/var/tmp/berth-demo", value_name = "DIR")]
     data_dir: PathBuf,
     /// How many machines to make and offer
@@ -63,6 +65,7 @@ pub(crate) struct Demo {
 
 /// Runs the demo until the nodes follow their chains, or until Ctrl-C.
 pub(crate) fn run(demo: &Demo) -> anyhow::Result<()> {
+    clear(&demo.data_dir)?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let begun = Instant::now();
         let (mut dev, context) = start_dev(demo).await?;
@@ -78,6 +81,27 @@ pub(crate) fn run(demo: &Demo) -> anyhow::Result<()> {
         }
         outcome.and(ended)
     })
+}
+
+/// Takes an earlier demo away: its network of Ethereum was turned off with the
+/// machines, and without all of its votes it makes no epoch final again.
+fn clear(dir: &Path) -> anyhow::Result<()> {
+    let mark = dir.join("demo");
+    if mark.exists() {
+        let _lock = crate::dev::lock(dir)?;
+        if dir.join("rig/name").exists() {
+            Rig::find(&dir.join("rig"))?.down()?;
+        }
+        fs::remove_dir_all(dir)?;
+    }
+    let used = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+    ensure!(
+        !used,
+        "{} is not of a demo: choose another --data-dir, or remove it",
+        dir.display()
+    );
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(fs::write(mark, "")?)
 }
 
 /// Starts `berth dev` and waits for the line that says it is ready.
@@ -161,9 +185,6 @@ async fn play(demo: &Demo, context: &Path, begun: Instant) -> anyhow::Result<()>
         nodes.push(chain.node());
         if chain.signs() {
             validators.push(Validators::of(&network, chain.name(), &rig)?);
-        }
-        if view::exists(&client, chain.node()).await? {
-            continue;
         }
         let mut launch = vec![
             "node",

@@ -48,20 +48,16 @@ impl Validators {
         Ok(epoch.is_some_and(|epoch| epoch != "0"))
     }
 
-    /// Tells what was signed and where the keys are not. Signing stops for the
-    /// moment of the export, which is of everything.
+    /// Tells what was signed and where the keys are not. Signing ends for that, so
+    /// that the export is of everything.
     pub(super) async fn tell(&self, context: &Path) -> anyhow::Result<()> {
         let keys = self.public_keys()?;
         let all: Vec<&str> = keys.iter().map(String::as_str).collect();
         let out = self.keys.with_file_name("signed.json");
-        fs::remove_file(&out).ok(); // of an earlier demo
         let file = format!("--out={}", out.display());
         berth(context, &[&["key", "disable"], &all[..]].concat()).await?;
         let export = ["key", "export-protection", &file];
         berth(context, &[&export, &all[..]].concat()).await?;
-        for key in all {
-            berth(context, &["key", "enable", key]).await?;
-        }
         let signed: Interchange = serde_json::from_str(&fs::read_to_string(&out)?)?;
         let slashable = signed.slashable();
         say(&format!(

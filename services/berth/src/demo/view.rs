@@ -13,20 +13,6 @@ use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServ
 use berth_proto::provisioning::v1::{GetNodeRequest, Node, NodeStatus};
 use futures::future::try_join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
-use tonic::Code;
-
-/// Whether a node of that name is there.
-pub(super) async fn exists(context: &Context, name: &str) -> anyhow::Result<bool> {
-    let mut client = ProvisioningServiceClient::new(context.channel()?);
-    let request = GetNodeRequest {
-        node_id: name.to_owned(),
-    };
-    match client.get_node(request).await {
-        Ok(_) => Ok(true),
-        Err(status) if status.code() == Code::NotFound => Ok(false),
-        Err(status) => Err(status.into()),
-    }
-}
 
 /// What is shown of some nodes.
 pub(super) struct View {

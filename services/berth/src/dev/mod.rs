@@ -100,7 +100,7 @@ pub(crate) fn run(dev: &Dev) -> anyhow::Result<()> {
 }
 
 /// Two of us on one folder would end each other's Postgres.
-fn lock(dir: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(dir: &Path) -> anyhow::Result<File> {
     let file = File::create(dir.join("lock"))?;
     if file.try_lock().is_err() {
         bail!("another `berth dev` runs on {}", dir.display());

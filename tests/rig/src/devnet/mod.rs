@@ -1,5 +1,6 @@
 //! Real networks for nodes to follow, each on one more machine of a rig: their validators run in containers and come
-//! back after a power cut. These machines are not for enrolling.
+//! back after a power cut. That of Ethereum then makes blocks, and no epoch final any more: its one beacon node has
+//! lost its newest blocks, and validators do not vote twice. These machines are not for enrolling.
 //!
 //! Keys are made on the machine when the network is made; those of its own validators stay there. A network that
 //! exists is kept as it is.
