@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 const MACHINES: usize = 48;
@@ -41,20 +42,20 @@ pub(crate) fn random(below: u64) -> u64 {
 struct Load {
     chain: Chain,
     /// Messages by slot and variant, a vote under the first slot of its epoch.
-    messages: RefCell<HashMap<(bool, u64, u8), Asked>>,
+    messages: RefCell<HashMap<(bool, u64, u8), Rc<Asked>>>,
     signed: Cell<usize>,
     lost: Cell<usize>,
     stop: Cell<bool>,
 }
 
 impl Load {
-    fn message(&self, is_vote: bool, slot: u64, variant: u8) -> Asked {
+    fn message(&self, is_vote: bool, slot: u64, variant: u8) -> Rc<Asked> {
         let make = || {
-            if is_vote {
+            Rc::new(if is_vote {
                 vote(&self.chain, self.chain.epoch_of(slot) - 1, slot, variant)
             } else {
                 block(&self.chain, slot, variant)
-            }
+            })
         };
         let mut known = self.messages.borrow_mut();
         known
@@ -69,7 +70,7 @@ struct Key {
     key: PublicKey,
     /// The slots from which its next block and vote are.
     next: [u64; 2],
-    told: Vec<(Entry, Asked, String)>,
+    told: Vec<(Entry, Rc<Asked>, String)>,
 }
 
 impl Key {
@@ -85,7 +86,7 @@ impl Key {
         (slot <= now + 1).then_some((false, slot))
     }
 
-    fn told(&mut self, asked: Asked, signature: String) {
+    fn told(&mut self, asked: Rc<Asked>, signature: String) {
         let entry = Entry::of(self.key, &asked);
         self.told.push((entry, asked, signature));
     }

@@ -116,6 +116,8 @@ impl Postgres {
         let own = Pid::from_raw(server.id().try_into().unwrap());
         // Stopped first, so that it starts no more.
         kill(own, Signal::SIGSTOP).unwrap();
+        let state = || process(own).map(|(state, _)| state);
+        eventually("it stopped", async || (state() == Some('T')).then_some(())).await;
         let started = children(own);
         for child in started.iter().chain([&own]) {
             kill(*child, Signal::SIGKILL).unwrap();
