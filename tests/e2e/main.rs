@@ -17,6 +17,7 @@ mod newcomer;
 mod rows;
 mod sentinel;
 mod story;
+mod validators;
 
 use berth_tests::{Berth, Shape};
 
@@ -51,6 +52,16 @@ fn a_node_of_several_containers_starts_stops_and_reports_as_one() {
     ethereum::told(&berth);
     berth.stop();
     berth.assert_no_errors();
+}
+
+#[test]
+fn leased_validators_attest_for_five_epochs_while_their_signers_are_killed() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 2,
+    });
+    validators::earn(&berth);
+    berth.stop();
 }
 
 #[test]

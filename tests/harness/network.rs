@@ -3,7 +3,6 @@
 use crate::repository;
 use crate::system::Berth;
 use berth_rig::devnet::{self, Devnet, DevnetConfig, Network};
-use serde_json::Value;
 
 impl Berth {
     /// The chain of [`Self::COSMOS`].
@@ -31,7 +30,7 @@ impl Berth {
 
     /// Starts a network and puts its chain into the catalogue.
     #[track_caller]
-    pub fn register(&self, network: Network) -> Value {
+    pub fn register(&self, network: Network) -> Devnet {
         let network = self.network(network);
         let images = repository().join("target/images");
         self.run(&[
@@ -44,7 +43,7 @@ impl Berth {
             &network.peers.join(","),
             "--images",
             &images.display().to_string(),
-        ])["chain"]
-            .take()
+        ]);
+        network
     }
 }
