@@ -16,8 +16,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 const MACHINES: usize = 48;
+const AGAIN: Duration = Duration::from_millis(20);
 /// Keys of each machine.
 const KEYS: usize = 8;
 /// How often so many are signed between two kills, at most.
@@ -97,6 +99,8 @@ struct Machine<'a> {
     load: &'a Load,
     lines: [Kept; 2],
     keys: Vec<Key>,
+    /// How often it asks where there was no answer, or nothing to ask.
+    again: Interval,
 }
 
 impl Machine<'_> {
@@ -113,7 +117,7 @@ impl Machine<'_> {
                 }
             }
             if idle {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.again.tick().await;
             }
         }
         self.keys
@@ -154,7 +158,7 @@ impl Machine<'_> {
                 }
                 Answer::Refused(_) | Answer::Lost => {
                     load.lost.set(load.lost.get() + 1);
-                    tokio::time::sleep(Duration::from_millis(random(40))).await;
+                    self.again.tick().await;
                 }
             }
         }
@@ -187,7 +191,6 @@ async fn kill_and_start(site: &mut Site, signers: &mut [Running; 2], load: &Load
             let signed = async || (load.signed.get() >= next).then_some(());
             eventually("it goes on", signed).await;
         }
-        tokio::time::sleep(Duration::from_millis(random(100))).await;
         match TURNS[killed % TURNS.len()] {
             None => {
                 site.postgres.crash().await;
@@ -274,9 +277,12 @@ fn machine<'a>(load: &'a Load, places: &[Caller; 2], keys: &[PublicKey]) -> Mach
         next: [0; 2],
         told: Vec::new(),
     });
+    let mut again = interval(AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Machine {
         load,
         lines: places.clone().map(Kept::new),
         keys: keys.collect(),
+        again,
     }
 }

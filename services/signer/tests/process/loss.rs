@@ -2,6 +2,7 @@
 //! commits are not awaited, it finds that some were lost.
 
 use crate::crash::random;
+use crate::eventually::eventually;
 use crate::ledger::Ledger;
 use crate::postgres::{DATABASE, SERVING};
 use crate::record::{Entry, Record};
@@ -11,11 +12,12 @@ use berth_signer::store::decide::decide;
 use futures::future::join_all;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Signs on and on with one key, as long as there is a database. Returns what
-/// was acknowledged.
-async fn acknowledged(db: PgPool, claim: impl Fn(u64) -> Claim) -> Vec<Entry> {
+/// was acknowledged, and counts it.
+async fn acknowledged(db: PgPool, count: &Cell<u64>, claim: impl Fn(u64) -> Claim) -> Vec<Entry> {
     let mut told = Vec::new();
     for slot in 1.. {
         let claim = claim(slot);
@@ -24,6 +26,7 @@ async fn acknowledged(db: PgPool, claim: impl Fn(u64) -> Claim) -> Vec<Entry> {
         };
         verdicts.into_iter().next().unwrap().unwrap();
         told.push(Entry::new(claim.public_key, claim.message, claim.root));
+        count.set(count.get() + 1);
     }
     told
 }
@@ -47,13 +50,17 @@ async fn without_synchronous_commits_the_same_look_finds_that_some_are_lost() {
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(5));
         let db = pool.connect_with(options.clone()).await.unwrap();
+        let (count, enough) = (Cell::new(0), 100 + random(400));
         let crash = async {
-            tokio::time::sleep(Duration::from_millis(300 + random(300))).await;
+            let reached = async || (count.get() >= enough).then_some(());
+            eventually("enough is acknowledged", reached).await;
             site.postgres.crash().await;
         };
         let asking = validators.iter().map(|validator| {
             let first = slots;
-            acknowledged(db.clone(), move |slot| validator.block(first + slot, 1))
+            acknowledged(db.clone(), &count, move |slot| {
+                validator.block(first + slot, 1)
+            })
         });
         let (all, ()) = tokio::join!(join_all(asking), crash);
         told.extend(all.into_iter().flatten());
