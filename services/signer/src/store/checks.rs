@@ -74,7 +74,15 @@ pub fn signing_pool(
         .test_before_acquire(false)
         .after_connect(move |conn, _| {
             let permits = Arc::clone(&permits);
-            Box::pin(async move { permits(&admit(conn).await?).map_err(unsafe_database) })
+            Box::pin(async move {
+                permits(&admit(&mut *conn).await?).map_err(unsafe_database)?;
+                // One plan fits every batch, and making it takes longer than
+                // carrying it out for one claim.
+                sqlx::query("set plan_cache_mode = force_generic_plan")
+                    .execute(conn)
+                    .await
+                    .map(drop)
+            })
         });
     Ok(pool.connect_lazy_with(options(config)?))
 }
