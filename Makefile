@@ -17,8 +17,9 @@ demo: bootstrap ## launch nodes of two chains on leased machines and watch them;
 test: ## everything that must pass before a merge; ARGS go to nextest
 	@scripts/test $(ARGS)
 
-soak: bootstrap ## the same tests COUNT times, with many random cases
+soak: bootstrap ## the same tests COUNT times, with many random cases; then a day of races and crashes
 	@PROPTEST_CASES=10000 BERTH_CONNECTIONS=10000 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
+	@BERTH_RACE_ROUNDS=100000 BERTH_CRASH_SIGNATURES=500000 scripts/nextest --profile endurance -E 'package(berth-signer) & test(/^(races|crash)::/)'
 
 bench: bootstrap ## a table, and a JSON object a line in target/bench.jsonl; ARGS=sign for one alone
 	@scripts/bench $(ARGS)
