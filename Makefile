@@ -1,6 +1,6 @@
 # What people run. Each recipe is short; the work stands in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build images test soak bench demo fmt proto-baseline advisories clean
+.PHONY: help bootstrap build images test soak fuzz bench demo fmt proto-baseline advisories clean
 
 ARGS ?=
 COUNT ?= 20
@@ -20,6 +20,9 @@ test: ## everything that must pass before a merge; ARGS go to nextest
 soak: bootstrap ## the same tests COUNT times, with many random cases; then a day of races and crashes
 	@PROPTEST_CASES=10000 BERTH_CONNECTIONS=10000 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
 	@BERTH_RACE_ROUNDS=100000 BERTH_CRASH_SIGNATURES=500000 scripts/nextest --profile endurance -E 'package(berth-signer) & test(/^(races|crash)::/)'
+
+fuzz: bootstrap ## damaged input for what strangers send to the signer; SECONDS_EACH=60, ARGS names targets
+	@scripts/fuzz $(ARGS)
 
 bench: bootstrap ## a table, and a JSON object a line in target/bench.jsonl; ARGS=sign for one alone
 	@scripts/bench $(ARGS)
