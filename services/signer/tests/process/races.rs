@@ -2,6 +2,7 @@
 //! exactly one is signed. That a guard which checks and then writes would be
 //! found out is shown beside the statement that decides.
 
+use crate::eventually::eventually;
 use crate::line::{Answer, Kept};
 use crate::messages::{Asked, block, fast, vote};
 use crate::node::Node;
@@ -10,7 +11,6 @@ use crate::signer::Site;
 use berth_signer::domain::{Chain, Preset, PublicKey};
 use futures::future::join_all;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 const TASKS: usize = 16;
 const KEYS: usize = 320;
@@ -79,11 +79,11 @@ impl Keys {
     async fn next(&mut self, node: &Node, rest: u64) -> (PublicKey, u64) {
         let (free, key) = self.0.pop_front().unwrap();
         let epoch = node.chain.preset.slots_per_epoch();
-        let mut slot = node.slot();
-        while slot < free || slot % epoch == epoch - 1 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            slot = node.slot();
-        }
+        let slot = eventually("the key is free", async || {
+            let slot = node.slot();
+            (slot >= free && slot % epoch < epoch - 1).then_some(slot)
+        })
+        .await;
         self.0.push_back((slot + rest, key));
         (key, slot)
     }
