@@ -25,13 +25,13 @@ const MADE: u32 = 4;
 
 /// An account, and its way to the signer.
 #[derive(Clone)]
-struct Owner {
+struct Owner<'a> {
     account: AccountId,
-    client: SigningServiceClient<Channel>,
+    site: &'a Site,
 }
 
-impl Owner {
-    async fn of(site: &Site) -> Self {
+impl<'a> Owner<'a> {
+    async fn of(site: &'a Site) -> Self {
         let put = pb::PutChainRequest {
             chain: Some(pb::SigningChain {
                 name: CHAIN.to_owned(),
@@ -50,13 +50,18 @@ impl Owner {
         grants.put_chain(call(put)).await.unwrap();
         Self {
             account: AccountId::generate(),
-            client: SigningServiceClient::new(site.channel("gateway").await),
+            site,
         }
+    }
+
+    /// The way to the signer that serves now: each takes a port of its own.
+    async fn client(&self) -> SigningServiceClient<Channel> {
+        SigningServiceClient::new(self.site.channel("gateway").await)
     }
 
     async fn keystores(&self) -> Vec<pb::SealedKeystore> {
         let request = request_for(self.account, pb::GetSealingKeyRequest {});
-        let to = self.client.clone().get_sealing_key(request).await.unwrap();
+        let to = self.client().await.get_sealing_key(request).await.unwrap();
         let to = to.into_inner().public_key;
         let seal = |number| {
             let content = made::content(&made::keystore(number));
@@ -73,7 +78,7 @@ impl Owner {
     async fn import(self, wanted: pb::ImportKeysRequest) -> Vec<pb::ImportedKey> {
         let answer = eventually("the keys are imported", async || {
             let request = request_for(self.account, wanted.clone());
-            self.client.clone().import_keys(request).await.ok()
+            self.client().await.import_keys(request).await.ok()
         });
         answer.await.into_inner().keys
     }
@@ -81,14 +86,14 @@ impl Owner {
     async fn generate(self, wanted: pb::GenerateKeysRequest) -> pb::GenerateKeysResponse {
         let answer = eventually("the keys are made", async || {
             let request = request_for(self.account, wanted.clone());
-            self.client.clone().generate_keys(request).await.ok()
+            self.client().await.generate_keys(request).await.ok()
         });
         answer.await.into_inner()
     }
 
     async fn list(&self) -> Vec<pb::Validator> {
         let request = request_for(self.account, pb::ListValidatorsRequest::default());
-        let all = self.client.clone().list_validators(request).await;
+        let all = self.client().await.list_validators(request).await;
         all.unwrap().into_inner().validators
     }
 }
