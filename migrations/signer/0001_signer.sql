@@ -127,6 +127,10 @@ begin
         using errcode = 'check_violation', constraint = 'never_forgotten';
 end $$;
 
+create trigger validator_stays_itself before update on validator
+    for each row when (new.public_key <> old.public_key or new.account_id <> old.account_id
+                       or new.chain <> old.chain)
+    execute function never_forgotten();
 create trigger validator_stays before delete on validator
     for each row execute function never_forgotten();
 create trigger validator_is_not_truncated before truncate on validator

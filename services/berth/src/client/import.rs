@@ -70,10 +70,10 @@ impl Past {
             return;
         };
         for keystore in keystores {
-            let unknown = |key: &String| !interchange.names(key);
+            let unknown = |key: &String| !interchange.covers(key);
             if keystore.public_key.as_ref().is_some_and(unknown) {
                 eprintln!(
-                    "{}: the interchange does not name its key, which will be QUARANTINED.",
+                    "{}: the interchange has no vote of its key, which will be QUARANTINED.",
                     keystore.name()
                 );
             }

@@ -102,9 +102,10 @@ impl Interchange {
         self.validators.len()
     }
 
-    /// Whether it names a validator.
-    pub(super) fn names(&self, public_key: &str) -> bool {
-        self.validators.contains_key(public_key)
+    /// Whether it says what a validator voted for.
+    pub(super) fn covers(&self, public_key: &str) -> bool {
+        let signed = self.validators.get(public_key);
+        signed.is_some_and(|highest| highest.source_and_target.is_some())
     }
 
     /// The same of these validators only; of all where one of them is unknown.
@@ -210,7 +211,7 @@ mod tests {
         ]);
         let read = Interchange::parse(file(&data).as_bytes()).unwrap();
         assert_eq!(read.len(), 2);
-        assert!(read.names(&key("a")) && !read.names(&key("c")));
+        assert!(read.covers(&key("a")) && !read.covers(&key("c")));
         let text = read.of([Some(key("a").as_str()), Some(key("c").as_str())].into_iter());
         let sent: Value = serde_json::from_str(&text).unwrap();
         let expected = file(&json!([record(&key("a"), &["10"], &[("3", "11")])]));

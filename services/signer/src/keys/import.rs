@@ -1,10 +1,11 @@
 //! Keys out of keystores. What is wrong with one keystore stops no other.
 
 use super::{Keys, Wish, state_fresh};
+use crate::anchor::ceiling;
 use crate::domain::keystore::{Keystore, KeystoreError};
 use crate::domain::validator::{Past, State};
 use crate::domain::{Chain, PublicKey, SigningKey, Validator, Watermarks};
-use crate::keyring::KeyError;
+use crate::keyring::{KeyError, Stored};
 use crate::store::{history, validators};
 use berth_core::{AccountId, Error, Result};
 use berth_runtime::pg;
@@ -31,6 +32,28 @@ pub struct Import {
     pub fresh: bool,
     /// What their owner wants of them.
     pub wish: Wish,
+}
+
+impl Import {
+    /// Whether the interchange says what the key voted for. One that names it
+    /// with nothing, or with blocks alone, says nothing about votes.
+    #[must_use]
+    pub fn covers(&self, key: &PublicKey) -> bool {
+        let past = self.interchange.get(key);
+        past.is_some_and(|past| past.vote.is_some())
+    }
+
+    /// The highest that signers on this database may have signed with a key.
+    fn may_have_signed(&self, key: PublicKey) -> BTreeMap<PublicKey, Watermarks> {
+        let now = berth_core::now().timestamp().unsigned_abs();
+        let highest = ceiling(&self.chain, now);
+        let watermarks = Watermarks {
+            block: Some(highest.slot.unsigned_abs()),
+            vote: Some((highest.source.unsigned_abs(), highest.target.unsigned_abs())),
+            ..Watermarks::default()
+        };
+        BTreeMap::from([(key, watermarks)])
+    }
 }
 
 /// What became of a keystore.
@@ -88,7 +111,7 @@ impl Keys {
             return Ok(answer);
         }
         match self.keyring.store(key).await {
-            Ok(_) => self.finish(import, &public_key).await,
+            Ok(stored) => self.finish(import, &public_key, stored).await,
             Err(error @ (KeyError::AnotherDatabase(_) | KeyError::Damaged(_))) => {
                 Ok(Imported::refused(Some(public_key), error))
             }
@@ -146,10 +169,10 @@ impl Keys {
     }
 
     /// The row of a key that is in Vault, as it is to be.
-    async fn finish(&self, import: &Import, key: &PublicKey) -> Result<Imported> {
+    async fn finish(&self, import: &Import, key: &PublicKey, stored: Stored) -> Result<Imported> {
         let past = if import.fresh {
             Past::Fresh
-        } else if import.interchange.contains_key(key) {
+        } else if import.covers(key) {
             Past::Imported
         } else {
             Past::Unknown
@@ -164,6 +187,12 @@ impl Keys {
         // Another request, or another copy of this one, was faster.
         if let Some(answer) = outcome(import, &before) {
             return Ok(answer);
+        }
+        if stored == Stored::Already {
+            // Of an import that was cut off, or of a row that a restored
+            // database lost: then it may have signed until now.
+            let highest = import.may_have_signed(*key);
+            history::raise(&mut txn, import.account_id, &import.chain.name, &highest).await?;
         }
         let after = import.wish.of(before.held(import.request_id, past)?);
         validators::save(&mut txn, &before, &after).await?;

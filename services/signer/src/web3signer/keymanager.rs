@@ -127,9 +127,7 @@ impl Keymanager {
             Err(problem) => Imported::refused(None, problem),
         };
         let (status, message) = match taken {
-            Imported::New(key) if import.interchange.contains_key(&key) => {
-                ("imported", String::new())
-            }
+            Imported::New(key) if import.covers(&key) => ("imported", String::new()),
             Imported::New(_) => (
                 "imported",
                 "QUARANTINED: it came without its slashing protection".to_owned(),

@@ -13,7 +13,7 @@ use berth_signer::domain::keystore::Keystore;
 use berth_signer::keyring::Keyring;
 use berth_signer::keys::{Import, Imported, Keys, Wish};
 use berth_signer::store::chains;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,6 +78,42 @@ async fn each_keystore_has_its_outcome_and_the_same_request_the_same_again(db: P
     };
     let reused = house.import(&other).await.unwrap_err();
     assert_eq!(reason(&reused), "REQUEST_ID_REUSED");
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn a_history_without_votes_lets_no_key_sign(db: PgPool) {
+    let house = House::new(db).await;
+    let whole = interchange(GENESIS_ROOT, &public_key(1), 7, (3, 4));
+    for (number, blocks) in [(1, json!([])), (2, json!([{ "slot": "7" }]))] {
+        let mut file: Value = serde_json::from_str(&whole).unwrap();
+        file["data"][0] = json!({
+            "pubkey": public_key(number),
+            "signed_blocks": blocks,
+            "signed_attestations": [],
+        });
+        let silent = pb::ImportKeysRequest {
+            interchange: file.to_string(),
+            ..request(&house, &[number], false).await
+        };
+        house.import(&silent).await.unwrap();
+        let status = house.status(&public_key(number)).await;
+        assert_eq!(status.state(), State::Quarantined, "{blocks}");
+    }
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn a_key_whose_row_was_lost_signs_above_all_that_it_may_have_signed(db: PgPool) {
+    let house = House::new(db).await;
+    // What a database that was restored finds: the key, and no row of it.
+    house.keyring.store(key(1)).await.unwrap();
+    let brought = request(&house, &[1, 2], true).await;
+    house.import(&brought).await.unwrap();
+    let now = berth_core::now().timestamp().unsigned_abs();
+    let known = house.status(&public_key(1)).await.watermarks.unwrap();
+    assert!(known.block_slot >= Some(now), "{known:?}");
+    assert!(known.target_epoch >= Some(now / 8), "{known:?}");
+    let known = house.status(&public_key(2)).await.watermarks.unwrap();
+    assert_eq!(known, pb::Watermarks::default());
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]

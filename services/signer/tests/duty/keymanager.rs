@@ -6,7 +6,7 @@ use crate::requests::request;
 use crate::site::{SLOT, Site, sign};
 use crate::support::public_key;
 use berth_core::{AccountId, Fence};
-use berth_signer::domain::{Root, interchange};
+use berth_signer::domain::{Root, Watermarks, interchange};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
@@ -58,7 +58,11 @@ async fn keystores_come_with_their_past_or_wait(db: PgPool) {
     assert!(message.contains("QUARANTINED"), "{message}");
     assert_eq!(state(&site, 1).await, "quarantined");
 
-    let past = BTreeMap::from([(public_key(2), Default::default())]);
+    let voted = Watermarks {
+        vote: Some((1, 2)),
+        ..Watermarks::default()
+    };
+    let past = BTreeMap::from([(public_key(2), voted)]);
     let protection = interchange::minified(site.chain.genesis_validators_root, &past).unwrap();
     let mut body = json!({
         "keystores": [text(1), text(2)],

@@ -149,6 +149,14 @@ async fn the_database_forgets_nothing(db: PgPool) {
         ),
         ("update validator set fence = 0", "fence_only_grows"),
         ("update node set fence = 0", "fence_only_grows"),
+        (
+            "update validator set public_key = decode(repeat('07', 48), 'hex')",
+            "never_forgotten",
+        ),
+        (
+            "update validator set account_id = gen_random_uuid()",
+            "never_forgotten",
+        ),
         ("delete from validator", "never_forgotten"),
         ("truncate validator", "never_forgotten"),
         ("delete from node", "never_forgotten"),
