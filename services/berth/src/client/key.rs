@@ -43,7 +43,8 @@ pub(crate) enum Command {
   berth key import keystore-1.json --password-file password.txt --chain ethereum-hoodi --fresh
 
 Stop the old validator client first, and for good: keys that sign in two places are
-slashed. A key that comes with neither --protection nor --fresh is QUARANTINED.")]
+slashed. A key that comes without --fresh, and
+of which --protection has no vote, is QUARANTINED.")]
 pub(crate) struct ImportKeys {
     /// Keystores (EIP-2335), or folders of them
     #[arg(required = true, value_name = "DIR|FILE")]

@@ -97,7 +97,7 @@ fn clear(dir: &Path) -> anyhow::Result<()> {
     let used = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
     ensure!(
         !used,
-        "{} is not of a demo: choose another --data-dir, or remove it",
+        "{} holds files that are not of a demo: name a new or an empty folder with --data-dir",
         dir.display()
     );
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
