@@ -59,6 +59,9 @@ pub struct ChainEntry {
     /// How it is told whether a validator earns.
     #[serde(default)]
     pub duty: Option<Duty>,
+    /// The node's own API, by which Berth asks the chain.
+    #[serde(default)]
+    pub api: Option<ChainApi>,
     /// What the owner of a node may choose.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
@@ -407,6 +410,24 @@ impl Duty {
         all.extend(self.unready.as_deref().map(|name| ("unready", name)));
         all
     }
+}
+
+/// The API of a node that tells what the chain knows and takes what owners signed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainApi {
+    /// What it speaks.
+    pub kind: ApiKind,
+    /// The port of `[[ports]]` on which it answers.
+    pub port: String,
+}
+
+/// What an API speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApiKind {
+    /// The standard API of Ethereum's beacon nodes.
+    EthereumBeacon,
 }
 
 /// Something that the owner of a node may choose.

@@ -20,8 +20,9 @@ use sha2::{Digest as _, Sha256};
 
 pub use edit::{BootstrapChange, EditError, pin, with_bootstrap};
 pub use entry::{
-    Bootstrap, ChainEntry, Component, Custody, Duty, FileEntry, Genesis, Health, Image, PortEntry,
-    Purpose, Requirements, Role, SecretEntry, Setting, SettingKind, Source, UnknownRole,
+    ApiKind, Bootstrap, ChainApi, ChainEntry, Component, Custody, Duty, FileEntry, Genesis, Health,
+    Image, PortEntry, Purpose, Requirements, Role, SecretEntry, Setting, SettingKind, Source,
+    UnknownRole,
 };
 pub use error::{Invalid, Problem};
 pub use pinned::{Fork, Pinned};
@@ -70,6 +71,13 @@ impl ChainEntry {
     #[must_use]
     pub fn gpus(&self, role: Role) -> u32 {
         self.components_of(role).map(|c| c.gpus).sum()
+    }
+
+    /// The port of the node's own API, where the entry names one.
+    #[must_use]
+    pub fn api_port(&self) -> Option<&PortEntry> {
+        let api = self.api.as_ref()?;
+        self.ports.iter().find(|port| port.name == api.port)
     }
 
     /// Secrets that a node of a role needs.

@@ -31,6 +31,7 @@ pub(super) fn check(entry: &ChainEntry) -> Report {
     components::check(entry, &mut report);
     roles(entry, &mut report);
     network::ports(entry, &mut report);
+    network::api(entry, &mut report);
     network::bootstrap(entry, &mut report);
     files(entry, &mut report);
     secrets(entry, &mut report);

@@ -6,7 +6,7 @@ use super::words::{is_file_name, is_hex32, is_identifier, is_peer};
 use super::{MAX_LIST, components};
 use crate::chain::entry::{ChainEntry, PortEntry, Purpose};
 use crate::chain::error::{Path, Report};
-use crate::spec::Exposure;
+use crate::spec::{Exposure, Protocol};
 
 /// Where known software listens for queries, engine calls and signers.
 const SENSITIVE: &[u16] = &[
@@ -61,6 +61,19 @@ fn exposure(port: &PortEntry, path: &Path, report: &mut Report) {
     report.add(&path.key("exposure"), what, "use `private` or `loopback`");
 }
 
+/// The node's own API answers on a port of the entry.
+pub(super) fn api(entry: &ChainEntry, report: &mut Report) {
+    let Some(api) = &entry.api else { return };
+    let port = entry.ports.iter().find(|port| port.name == api.port);
+    let answers = |port: &PortEntry| port.purpose == Purpose::Rpc && port.protocol == Protocol::Tcp;
+    report.ensure(
+        port.is_some_and(answers),
+        &Path::field("api").key("port"),
+        "no TCP port with the purpose `rpc` has that name",
+        "name one of `[[ports]]`",
+    );
+}
+
 pub(super) fn bootstrap(entry: &ChainEntry, report: &mut Report) {
     let path = Path::field("bootstrap");
     for (field, nodes) in [
@@ -105,5 +118,32 @@ pub(super) fn bootstrap(entry: &ChainEntry, report: &mut Report) {
             "not an address",
             "begin with `https://`",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::chain::tests::ENTRY;
+    use crate::chain::{ApiKind, ChainEntry, Invalid};
+
+    #[test]
+    fn the_nodes_own_api_answers_on_a_port_of_the_entry() {
+        assert_eq!(ChainEntry::parse(ENTRY).unwrap().api_port(), None);
+        let with = |api: &str| ChainEntry::parse(&format!("{ENTRY}\n[api]\n{api}"));
+        let entry = with("kind = \"ethereum-beacon\"\nport = \"rpc\"").unwrap();
+        assert_eq!(entry.api.as_ref().unwrap().kind, ApiKind::EthereumBeacon);
+        assert_eq!(entry.api_port().unwrap().number, 26657);
+        for (api, field) in [
+            ("kind = \"ethereum-beacon\"\nport = \"p2p\"", "api.port"),
+            ("kind = \"ethereum-beacon\"\nport = \"none\"", "api.port"),
+            ("kind = \"telnet\"\nport = \"rpc\"", "api.kind"),
+            (
+                "kind = \"ethereum-beacon\"\nport = \"rpc\"\nurl = \"http://a\"",
+                "api.url",
+            ),
+        ] {
+            let Invalid(problems) = with(api).unwrap_err();
+            assert_eq!(problems[0].field, field, "{api}: {}", problems[0]);
+        }
     }
 }
