@@ -9,6 +9,7 @@ pub mod auth;
 pub mod clients;
 pub mod config;
 mod connection;
+mod handshakes;
 pub mod identity;
 pub mod metrics;
 pub mod notices;

@@ -3,6 +3,7 @@
 
 use crate::auth::AuthLayer;
 use crate::connection::{Connection, Seats};
+use crate::handshakes::Handshakes;
 use crate::identity::{Identity, Trust};
 use crate::telemetry::RpcLayer;
 use berth_core::{Error, Result};
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,8 @@ use tonic::transport::Server;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open calls get once the end has begun.
 const GRACE: Duration = Duration::from_secs(5);
-/// Most connections in their handshake at once.
-const HANDSHAKES: usize = 512;
+/// Most connections that wait for the server to take them.
+const READY: usize = 512;
 /// Largest message that a service takes.
 pub const MAX_MESSAGE: usize = 4 << 20;
 
@@ -93,7 +93,7 @@ async fn listen(
     routes: Routes,
     stop: CancellationToken,
 ) {
-    let (sender, receiver) = mpsc::channel(HANDSHAKES);
+    let (sender, receiver) = mpsc::channel(READY);
     let config = move || {
         let mut config = identity.server(trust)?;
         if speaks == Speaks::Both {
@@ -146,13 +146,13 @@ async fn accept(
     sender: mpsc::Sender<Accepted>,
     stop: CancellationToken,
 ) {
-    let mut handshakes = JoinSet::new();
+    let mut handshakes = Handshakes::default();
     let seats = Seats::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
-            accepted = listener.accept(), if handshakes.len() < HANDSHAKES => accepted,
+            () = handshakes.ended() => continue,
+            accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -167,7 +167,7 @@ async fn accept(
             continue;
         };
         let (sender, seats) = (sender.clone(), seats.clone());
-        handshakes.spawn(async move {
+        handshakes.begin(peer.ip(), async move {
             // Without it a small answer waits 40 ms for an acknowledgement.
             stream.set_nodelay(true).ok();
             let handshake = TlsAcceptor::from(config).accept(stream);

@@ -11,5 +11,6 @@ mod identity;
 mod once;
 mod paused;
 mod plain;
+mod silent;
 mod steps;
 mod worker;
