@@ -234,6 +234,6 @@ mod tests {
         let entry = ChainEntry::parse(&text).unwrap();
         let why = entry.signing().unwrap_err();
         assert!(why.ends_with("lacks genesis_time"), "{why}");
-        assert_eq!(entry.roles(), [crate::chain::Role::Full].into());
+        assert!(entry.roles().contains(&crate::chain::Role::Full));
     }
 }

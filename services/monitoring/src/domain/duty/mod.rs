@@ -149,7 +149,8 @@ struct Seen {
     done: f64,
     missed: f64,
     refused: f64,
-    /// From the first to the last sample of duties done.
+    /// From the first to the last sample of duties done, or of those missed where a client
+    /// names a counter only once it has counted.
     span: TimeDelta,
 }
 
@@ -160,10 +161,13 @@ impl Seen {
         let back = steps(window, &signs.done).find(|(_, by)| *by > 0.0);
         let since = |time| back.is_none_or(|(first, _)| time > first);
         let refused = signs.refused.as_ref();
-        let times = || {
-            let of = window.iter().filter(|count| count.name == signs.done);
+        let times = |name| {
+            let of = window.iter().filter(move |count| count.name == name);
             of.map(|count| count.time)
         };
+        let told = [signs.done.as_str(), &signs.missed]
+            .into_iter()
+            .find(|name| times(*name).next().is_some());
         Self {
             done: steps(window, &signs.done).map(|(_, by)| by).sum(),
             missed: steps(window, &signs.missed)
@@ -171,9 +175,8 @@ impl Seen {
                 .map(|(_, by)| by)
                 .sum(),
             refused: refused.map_or(0.0, |name| steps(window, name).map(|(_, by)| by).sum()),
-            span: times()
-                .min()
-                .zip(times().max())
+            span: told
+                .and_then(|name| times(name).min().zip(times(name).max()))
                 .map_or(TimeDelta::zero(), |(first, last)| last - first),
         }
     }

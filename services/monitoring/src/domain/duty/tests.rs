@@ -177,6 +177,15 @@ fn one_miss_in_ten_is_borne_and_more_are_not() {
 }
 
 #[test]
+fn a_counter_that_is_not_named_before_it_counts_hides_no_delinquent_node() {
+    let only_misses = counters(&[], &UP, &[]);
+    let missing = after(0, &following(), &only_misses);
+    assert_eq!((missing.state, missing.done), (DutyState::Delinquent, 0));
+    let only_done = counters(&UP, &[], &[]);
+    assert_eq!(after(0, &following(), &only_done).state, DutyState::Earning);
+}
+
+#[test]
 fn misses_from_before_a_node_came_back_count_no_more() {
     let done = [0.0, 0.0, 0.0, 4.0, 4.0, 8.0];
     let missed = [0.0, 4.0, 8.0, 8.0, 8.0, 8.0];
