@@ -6,17 +6,21 @@ use crate::domain::refusal::Reason;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Request};
-use berth_core::PlacementId;
+use berth_core::{Error, PlacementId};
 use http_body_util::LengthLimitError;
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Longest body. A block of phase0 or altair stands in it whole.
 const LONGEST: usize = 1 << 20;
+/// Longest body that is read where everything else goes on; that takes less time
+/// than a signature. Of what clients send today all is shorter.
+const SMALL: usize = 64 << 10;
 /// Longest time for a body to arrive, and before it for its turn to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// In what the room of a placement is counted.
@@ -35,6 +39,34 @@ pub(super) struct Rooms(Mutex<HashMap<PlacementId, Weak<Semaphore>>>);
 pub(super) struct Room(
     #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
 );
+
+/// Where longer bodies are read: beside everything else, one after the other, so
+/// that whoever sends many of them takes one core at most.
+#[derive(Debug)]
+pub(super) struct Desk(Semaphore);
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self(Semaphore::new(1))
+    }
+}
+
+impl Desk {
+    /// What `read` makes of a body.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        body: Bytes,
+        read: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        if body.len() <= SMALL {
+            return Ok(read(&body));
+        }
+        let _turn = self.0.acquire().await.map_err(Error::internal)?;
+        spawn_blocking(move || read(&body))
+            .await
+            .map_err(Error::internal)
+    }
+}
 
 impl Rooms {
     /// The body of a request, and the room that it takes. Requests of one
@@ -93,4 +125,39 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
 fn too_large() -> Refusal {
     let detail = format!("a body has at most {LONGEST} bytes");
     Refusal::new(Reason::BodyTooLarge, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    #[tokio::test]
+    async fn a_long_body_is_read_beside_everything_else_and_a_short_one_at_once() {
+        let desk = Desk::default();
+        for (length, here) in [(0, true), (SMALL, true), (SMALL + 1, false)] {
+            let thread = |_: &[u8]| thread::current().id();
+            let read = desk.read(vec![0; length].into(), thread).await;
+            assert_eq!(read.unwrap() == thread::current().id(), here, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn while_long_bodies_are_read_one_by_one_short_ones_are_not_held_up() {
+        let desk = Desk::default();
+        let (go_on, wait) = mpsc::channel();
+        let slow = move |_: &[u8]| wait.recv().unwrap();
+        let long = || Bytes::from(vec![0; LONGEST]);
+        let others = async {
+            let short = desk.read(Bytes::new(), <[u8]>::len).await;
+            assert_eq!(short.unwrap(), 0);
+            let next = timeout(Duration::ZERO, desk.read(long(), <[u8]>::len)).await;
+            assert!(next.is_err());
+            go_on.send(()).unwrap();
+        };
+        let (slow, ()) = tokio::join!(desk.read(long(), slow), others);
+        slow.unwrap();
+        assert_eq!(desk.read(long(), <[u8]>::len).await.unwrap(), LONGEST);
+    }
 }

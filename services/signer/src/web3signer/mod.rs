@@ -25,13 +25,13 @@ use crate::domain::refusal::Reason;
 use crate::domain::{Claim, PublicKey, Refusal, Root, Signature, SigningKey};
 use crate::keyring::Keyring;
 use crate::roster::{Known, Roster};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Extensions, Request};
 use berth_core::{Error, Fence, NodeId, PlacementId, Result};
 use berth_runtime::auth::{self, Peer};
 use berth_runtime::metrics::Metric;
 use berth_runtime::status::classify;
-use body::Rooms;
+use body::{Desk, Rooms};
 use rate::Rate;
 use sqlx::PgPool;
 use std::fmt;
@@ -59,6 +59,7 @@ pub struct Duty {
     keyring: Arc<Keyring>,
     present: Present,
     rooms: Rooms,
+    desk: Desk,
     // By placement as well: a machine that was replaced takes nothing from its
     // successor.
     requests: Rate<(PublicKey, PlacementId)>,
@@ -116,6 +117,7 @@ impl Duty {
             keyring,
             present,
             rooms: Rooms::default(),
+            desk: Desk::default(),
             requests: Rate::new(REQUESTS.0, REQUESTS.1),
             lines: Rate::new(LINES.0, LINES.1),
             cores: Semaphore::new(available_parallelism().map_or(1, usize::from)),
@@ -155,8 +157,7 @@ impl Duty {
         request: Request<Body>,
     ) -> Result<Signature, Unsigned> {
         let (body, _room) = self.rooms.read(asker.placement_id, request).await?;
-        let asked = self.understand(asker, key, &body)?;
-        drop(body);
+        let asked = self.understand(asker, key, body).await?;
         self.batcher.sign(asked.claim).await??;
         let signature = self.sign_with(asked.key, asked.claim.root).await?;
         self.signatures.add(asked.kind, 1);
@@ -165,23 +166,27 @@ impl Duty {
 
     /// What the request asks, where it fits chain, present and policy. Whether
     /// it is signed is not decided here.
-    fn understand(&self, asker: &Asker, key: &str, body: &[u8]) -> Result<Asked, Refusal> {
+    async fn understand(&self, asker: &Asker, key: &str, body: Bytes) -> Result<Asked, Unsigned> {
         let known = self.known(asker, key)?;
         let public_key = known.policy.public_key;
         if !self.requests.take((public_key, asker.placement_id)) {
             let detail = "too many requests for this validator";
-            return Err(Refusal::new(Reason::RateLimited, detail));
+            return Err(Refusal::new(Reason::RateLimited, detail).into());
         }
         let now = (self.present)()?;
-        let request = SignRequest::parse(body)?;
-        let (message, root) = request.check(&known.chain, &known.policy, now)?;
+        let read = move |body: &[u8]| {
+            let request = SignRequest::parse(body)?;
+            let checked = request.check(&known.chain, &known.policy, now)?;
+            Ok::<_, Refusal>((request.kind(), checked))
+        };
+        let (kind, (message, root)) = self.desk.read(body, read).await??;
         // Before the decision: what is recorded can be signed.
         let key = self.keyring.get(&public_key).ok_or_else(|| {
             let detail = "this signer does not hold the key now";
             Refusal::new(Reason::KeyNotLoaded, detail)
         })?;
         Ok(Asked {
-            kind: request.kind(),
+            kind,
             claim: Claim {
                 public_key,
                 node_id: asker.node_id,
