@@ -97,7 +97,7 @@ fn an_rpc_out_of_shape_is_found() {
     let open = Access {
         permission: "node.read".to_owned(),
         callers: vec!["gateway".to_owned()],
-        mutates: false,
+        ..Access::default()
     };
     let get = method("GetNode");
     assert_eq!(check(&get, None).len(), 1);

@@ -15,16 +15,12 @@ use http::{HeaderValue, Request, Response};
 use sqlx::PgPool;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
-
-/// Longest wait for the head of an answer. A stream may go on after it for ever.
-const HEAD: Duration = Duration::from_secs(30);
 
 /// Passes calls on to the services.
 #[derive(Debug, Clone)]
@@ -65,7 +61,7 @@ impl Proxy {
         let caller = self.tokens.authenticate(request.headers())?;
         let (channel, access) = self.route(&path)?;
         if !access.mutates {
-            return call(channel, prepare(request, &caller)?).await;
+            return call(channel, access, prepare(request, &caller)?).await;
         }
         let entry = Entry {
             id: Uuid::now_v7(),
@@ -75,7 +71,7 @@ impl Proxy {
             peer: peer(&request),
         };
         audit::begin(&self.db, &entry).await?;
-        let answer = call(channel, prepare(request, &caller)?).await;
+        let answer = call(channel, access, prepare(request, &caller)?).await;
         let code = match &answer {
             Ok(response) => grpc_code(response),
             Err(error) => i32::from(status::classify(error).0),
@@ -121,11 +117,14 @@ fn prepare(request: Request<axum::body::Body>, caller: &Caller) -> Result<Reques
     Ok(Request::from_parts(parts, Body::new(body)))
 }
 
-async fn call(channel: Channel, request: Request<Body>) -> Result<Response<Body>> {
+/// Waits as long as the method says for the head of an answer. A stream may go on
+/// after it for ever.
+async fn call(channel: Channel, access: &Access, request: Request<Body>) -> Result<Response<Body>> {
     let path = request.uri().path().to_owned();
-    let answer = tokio::time::timeout(HEAD, channel.oneshot(request)).await;
+    let within = access.answer_within;
+    let answer = tokio::time::timeout(within, channel.oneshot(request)).await;
     answer
-        .map_err(|_| Error::unavailable(format!("{path}: no answer in {} s", HEAD.as_secs())))?
+        .map_err(|_| Error::unavailable(format!("{path}: no answer in {} s", within.as_secs())))?
         .map_err(|error| Error::unavailable(format!("{path}: {}", report(&error))))
 }
 

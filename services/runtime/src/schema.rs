@@ -6,6 +6,10 @@ use prost_reflect::{
 };
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
+
+/// How long the gateway waits for an answer where the method says nothing.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Every message and service of `proto/`, with options.
 pub static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -23,6 +27,9 @@ pub struct Access {
     pub callers: Vec<String>,
     /// Whether the gateway writes an audit row for it.
     pub mutates: bool,
+    /// Longest time that the gateway waits for an answer, or for the first of a
+    /// stream.
+    pub answer_within: Duration,
 }
 
 /// Access by path, such as `/berth.leasing.v1.LeasingService/GetLease`.
@@ -61,6 +68,10 @@ fn access(options: &DynamicMessage, option: &ExtensionDescriptor) -> Option<Acce
             .filter_map(|caller| caller.as_str().map(str::to_owned))
             .collect(),
         mutates: field("mutates")?.as_bool()?,
+        answer_within: match field("answer_seconds")?.as_u32()? {
+            0 => ANSWER,
+            seconds => Duration::from_secs(seconds.into()),
+        },
     })
 }
 
@@ -137,5 +148,16 @@ mod tests {
             }
         }
         assert!(ACCESS.len() > 30);
+    }
+
+    #[test]
+    fn only_what_takes_long_is_waited_for_longer_than_half_a_minute() {
+        let longer: Vec<_> = ACCESS
+            .iter()
+            .filter(|(_, access)| access.answer_within != Duration::from_secs(30))
+            .map(|(path, access)| (path.as_str(), access.answer_within.as_secs()))
+            .collect();
+        let import = "/berth.signing.v1.SigningService/ImportKeys";
+        assert_eq!(longer, [(import, 300)]);
     }
 }
