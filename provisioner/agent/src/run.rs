@@ -91,7 +91,8 @@ pub async fn run(config: Config, pace: Pace, stop: impl Future<Output = ()>) -> 
             .with_context(|| format!("cannot listen on {}", signer.listen))?;
         let endpoints = signer.endpoints.iter();
         let peers = endpoints.map(|url| peer(url.clone(), signer.server_name.clone()));
-        let carrier = Carrier::new(peers.collect(), identities.clone(), Limits::default());
+        let carrier = Carrier::new(peers.collect(), identities.clone(), Limits::default())
+            .of(&config.node.placement_id);
         carrying.spawn(carrier.run(listener, stopped));
     }
     let exporter = Exporter {

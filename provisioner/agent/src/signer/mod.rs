@@ -12,6 +12,7 @@ mod refusal;
 mod replica;
 
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -95,6 +96,17 @@ impl Carrier {
             first: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
         }
+    }
+
+    /// Begins with a replica of this placement's own choice, so that agents do not
+    /// all ask the same one.
+    #[must_use]
+    pub fn of(mut self, placement_id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        placement_id.hash(&mut hasher);
+        let count = self.replicas.len().max(1) as u64;
+        *self.first.get_mut() = usize::try_from(hasher.finish() % count).unwrap_or_default();
+        self
     }
 
     /// Carries until the sender of `stop` is dropped, then ends what is on its way.

@@ -45,13 +45,28 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// One without a certificate.
     pub(crate) async fn bare(plane: &ControlPlane, peers: Vec<Peer>, limits: Limits) -> Self {
+        Self::placed(plane, "", peers, limits).await
+    }
+
+    /// One of a placement, without a certificate.
+    pub(crate) async fn placed(
+        plane: &ControlPlane,
+        placement_id: &str,
+        peers: Vec<Peer>,
+        limits: Limits,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (identities, receiver) = watch::channel(None);
         let (stop, stopped) = watch::channel(());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut task = JoinSet::new();
-        task.spawn(Carrier::new(peers, receiver, limits).run(listener, stopped));
+        let carrier = Carrier::new(peers, receiver, limits);
+        let carrier = match placement_id {
+            "" => carrier,
+            of => carrier.of(of),
+        };
+        task.spawn(carrier.run(listener, stopped));
         Self {
             address,
             store: plane.store(folder.path()),

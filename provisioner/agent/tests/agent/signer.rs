@@ -139,6 +139,44 @@ async fn a_replica_that_hangs_is_passed_over_and_asked_last_from_then_on() {
 }
 
 #[tokio::test]
+async fn agents_spread_over_the_replicas_and_each_stays_with_its_own() {
+    let plane = ControlPlane::new();
+    let mut duties = [
+        Duty::start(&plane, "127.0.0.1:0", signed).await,
+        Duty::start(&plane, "127.0.0.1:0", signed).await,
+    ];
+    let peers = || {
+        duties
+            .each_ref()
+            .map(|duty| plane.peer(duty.address))
+            .into()
+    };
+    let mut bridges = Vec::new();
+    for number in 0..16 {
+        let placement = format!("placement-0198c0de-0000-7000-8000-{number:012x}");
+        let bridge = Bridge::placed(&plane, &placement, peers(), PATIENT).await;
+        bridge.certify(&plane, 1);
+        bridges.push(bridge);
+    }
+    let mut chosen = [0, 0];
+    for (number, bridge) in bridges.iter().enumerate() {
+        let body = number.to_string();
+        for _ in 0..3 {
+            assert_eq!(bridge.ask(wanted(&body)).await.status(), StatusCode::OK);
+        }
+        for (duty, chosen) in duties.iter_mut().zip(&mut chosen) {
+            let asked = std::iter::from_fn(|| duty.asked.try_recv().ok());
+            match asked.filter(|asked| asked.body == body).count() {
+                0 => {}
+                3 => *chosen += 1,
+                some => panic!("{some} of 3 requests of one agent"),
+            }
+        }
+    }
+    assert!(chosen.iter().all(|count| *count >= 4), "{chosen:?}");
+}
+
+#[tokio::test]
 async fn a_signer_that_cannot_be_reached_is_told_with_its_reason() {
     let plane = ControlPlane::new();
     let hanging = Duty::gated(&plane, "127.0.0.1:0", signed, 0).await;
