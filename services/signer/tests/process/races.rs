@@ -1,13 +1,14 @@
 //! Conflicting messages for one key at once, over two signers on one database:
-//! exactly one is signed. That a guard which checks and then writes would be
-//! found out is shown beside the statement that decides.
+//! exactly one is signed. The same signers over a database that lets them check,
+//! and then write, must be found out.
 
 use crate::eventually::eventually;
 use crate::line::{Answer, Kept};
 use crate::messages::{Asked, block, fast, vote};
 use crate::node::Node;
+use crate::postgres::DATABASE;
 use crate::record::Record;
-use crate::signer::Site;
+use crate::signer::{Running, Site};
 use berth_signer::domain::{Chain, Preset, PublicKey};
 use futures::future::join_all;
 use std::collections::VecDeque;
@@ -89,15 +90,15 @@ impl Keys {
     }
 }
 
-/// Which of the two messages were signed, each asked for by half of the tasks
-/// through both signers; or what else somebody was told, as on a machine so slow
-/// that they are past.
-async fn race(
-    lines: &mut [Kept],
-    key: PublicKey,
-    asked: &[Asked; 2],
-    pairing: Pairing,
-) -> Result<[bool; 2], Answer> {
+/// What came of the two messages, each asked for by half of the tasks through both
+/// signers.
+struct Outcome {
+    signed: [bool; 2],
+    /// What else somebody was told, as on a machine so slow that they are past.
+    other: Option<Answer>,
+}
+
+async fn race(lines: &mut [Kept], key: PublicKey, asked: &[Asked; 2], pairing: Pairing) -> Outcome {
     let asking = lines.iter_mut().enumerate().map(async |(task, line)| {
         let which = task / 2 % 2;
         (which, line.sign(&key, &asked[which]).await)
@@ -117,30 +118,64 @@ async fn race(
     }
     if asked[0].root == asked[1].root {
         assert_eq!(signatures[0], signatures[1]);
-    } else {
-        assert!(
-            signatures[0].is_none() || signatures[1].is_none(),
-            "{pairing:?}: both"
-        );
     }
-    other.map_or(Ok(signatures.map(|signature| signature.is_some())), Err)
+    Outcome {
+        signed: signatures.map(|signature| signature.is_some()),
+        other,
+    }
+}
+
+/// Two signers on one database, the keys of a node, and its machine's connections
+/// to both.
+struct Arena {
+    site: Site,
+    _signers: [Running; 2],
+    node: Node,
+    lines: Vec<Kept>,
+    for_blocks: Keys,
+    for_votes: Keys,
+}
+
+impl Arena {
+    async fn start() -> Self {
+        let site = Site::start().await;
+        let signers = tokio::join!(site.serve_replica(0), site.serve_replica(1));
+        let node = Node::launch(&site, fast(Preset::Minimal), KEYS).await;
+        tokio::join!(
+            site.holds(0, node.keys.len()),
+            site.holds(1, node.keys.len())
+        );
+        let machines = [site.placement(1, 0).await, site.placement(1, 1).await];
+        let keys = || Keys(node.keys.iter().map(|key| (0, *key)).collect());
+        Self {
+            _signers: signers.into(),
+            lines: (0..TASKS)
+                .map(|task| Kept::new(machines[task % 2].clone()))
+                .collect(),
+            for_blocks: keys(),
+            for_votes: keys(),
+            site,
+            node,
+        }
+    }
+
+    /// Races two messages for the next free key.
+    async fn race(&mut self, pairing: Pairing) -> Outcome {
+        let (keys, rest) = if pairing.is_of_blocks() {
+            (&mut self.for_blocks, 1)
+        } else {
+            let epoch = self.node.chain.preset.slots_per_epoch();
+            (&mut self.for_votes, REST * epoch)
+        };
+        let (key, slot) = keys.next(&self.node, rest).await;
+        let asked = pairing.messages(&self.node.chain, slot);
+        race(&mut self.lines, key, &asked, pairing).await
+    }
 }
 
 #[tokio::test]
 async fn of_two_conflicting_messages_two_signers_sign_exactly_one() {
-    let site = Site::start().await;
-    let (_first, _second) = tokio::join!(site.serve_replica(0), site.serve_replica(1));
-    let node = Node::launch(&site, fast(Preset::Minimal), KEYS).await;
-    tokio::join!(
-        site.holds(0, node.keys.len()),
-        site.holds(1, node.keys.len())
-    );
-    let machines = [site.placement(1, 0).await, site.placement(1, 1).await];
-    let mut lines: Vec<_> = (0..TASKS)
-        .map(|task| Kept::new(machines[task % 2].clone()))
-        .collect();
-    let keys = || Keys(node.keys.iter().map(|key| (0, *key)).collect());
-    let (mut for_blocks, mut for_votes) = (keys(), keys());
+    let mut arena = Arena::start().await;
     let mut odd = Vec::new();
     for round in 0..rounds() {
         let equal = if round % 2 == 0 {
@@ -150,27 +185,60 @@ async fn of_two_conflicting_messages_two_signers_sign_exactly_one() {
         };
         for pairing in [DoubleProposal, DoubleVote, Surround, Surrounded, equal] {
             loop {
-                let (keys, rest) = if pairing.is_of_blocks() {
-                    (&mut for_blocks, 1)
-                } else {
-                    (&mut for_votes, REST * node.chain.preset.slots_per_epoch())
+                let Outcome { signed, other } = arena.race(pairing).await;
+                let equal = pairing.reasons().is_empty();
+                assert!(equal || signed != [true; 2], "{pairing:?}, round {round}");
+                let Some(answer) = other else {
+                    let wanted = equal == (signed[0] == signed[1]);
+                    assert!(wanted, "{pairing:?}, round {round}: {signed:?}");
+                    break;
                 };
-                let (key, slot) = keys.next(&node, rest).await;
-                let asked = pairing.messages(&node.chain, slot);
-                match race(&mut lines, key, &asked, pairing).await {
-                    Ok(signed) => {
-                        let equal = asked[0].root == asked[1].root;
-                        let wanted = equal == (signed[0] == signed[1]);
-                        assert!(wanted, "{pairing:?}, round {round}: {signed:?}");
-                        break;
-                    }
-                    Err(answer) => odd.push((pairing, answer)),
-                }
+                odd.push((pairing, answer));
                 assert!(odd.len() <= 50 + rounds(), "{odd:?}");
             }
         }
     }
-    let record = Record::read(&site.postgres).await;
+    let record = Record::read(&arena.site.postgres).await;
     assert_eq!(record.offences(), [""; 0]);
     assert!(record.history.len() >= rounds() * 5);
+}
+
+/// Puts a view in the place of the rows: what is read of it is not locked, and what
+/// is written to it goes to the row whatever stands there by then.
+const CHECK_THEN_WRITE: &str = "
+    alter table validator disable trigger validator_watermark_only_grows;
+    alter table validator rename to validator_row;
+    create function validator_rows() returns setof validator_row language sql stable
+        as 'select * from validator_row';
+    create view validator as select * from validator_rows();
+    create function validator_written() returns trigger language plpgsql as $$
+    begin
+        update validator_row set
+            block_slot = new.block_slot, block_root = new.block_root,
+            source_epoch = new.source_epoch, target_epoch = new.target_epoch,
+            attestation_root = new.attestation_root
+        where public_key = new.public_key;
+        return new;
+    end $$;
+    create trigger validator_written instead of update on validator
+        for each row execute function validator_written();
+    grant select, update on validator to signer_serving;
+";
+
+#[tokio::test]
+async fn two_signers_over_a_guard_that_checks_and_then_writes_are_found_out() {
+    let mut arena = Arena::start().await;
+    arena.site.postgres.sql(DATABASE, CHECK_THEN_WRITE).await;
+    for pairing in [DoubleProposal, DoubleVote, Surround, Surrounded] {
+        let mut violated = false;
+        for _ in 0..rounds() {
+            violated = arena.race(pairing).await.signed == [true; 2];
+            if violated {
+                break;
+            }
+        }
+        assert!(violated, "{pairing:?}: the harness saw nothing");
+    }
+    let record = Record::read(&arena.site.postgres).await;
+    assert!(record.offences().len() >= 4, "{:?}", record.offences());
 }
