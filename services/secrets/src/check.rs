@@ -211,6 +211,8 @@ async fn validator_key(vault: &Vault) -> Result<()> {
         operation: format!("reading {path}"),
     })?;
     vault.decrypt(&ciphertext, "check").await?;
+    let nobodys = SignerPath::withdrawals(uuid::Uuid::nil());
+    vault.list_records(&nobodys).await?;
     vault.read_record(&SignerPath::sealing_key()).await?;
     vault.read_record(&SignerPath::anchor()).await.map(|_| ())
 }

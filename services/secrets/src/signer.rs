@@ -1,14 +1,18 @@
-//! What only the signer keeps in Vault: validator keys, the key that keystores
-//! are sealed to, and its anchor. In KV version 2, on a mount of its own.
+//! What only the signer keeps in Vault: validator keys, what their owners
+//! withdrew, the key that keystores are sealed to, and its anchor. In KV version
+//! 2, on a mount of its own.
 //!
 //! Every write names the version that it replaces. The policy permits the
-//! update of the anchor only: a validator's record is created once.
+//! update of the anchor only: all other records are created once, and those of
+//! withdrawals stay for ever.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde_json::json;
+use uuid::Uuid;
 use vaultrs::api::kv2::requests::{
-    DeleteSecretMetadataRequest, ReadSecretRequest, SetSecretRequest, SetSecretRequestOptions,
+    DeleteSecretMetadataRequest, ListSecretsRequest, ReadSecretRequest, SetSecretRequest,
+    SetSecretRequestOptions,
 };
 
 use crate::{Error, Result, Vault};
@@ -21,11 +25,20 @@ impl SignerPath {
     /// A validator's key, by its public key: `validators/<hex>`.
     #[must_use]
     pub fn validator(public_key: &[u8; 48]) -> Self {
-        let hex: String = public_key
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Self(format!("validators/{hex}"))
+        Self(format!("validators/{}", hex(public_key)))
+    }
+
+    /// The folder of what owners withdrew from the signers on one database.
+    #[must_use]
+    pub fn withdrawals(database_id: Uuid) -> Self {
+        Self(format!("withdrawn/{database_id}"))
+    }
+
+    /// One withdrawal of a validator's key: `withdrawn/<database>/<hex>.<number>`.
+    #[must_use]
+    pub fn withdrawal(database_id: Uuid, public_key: &[u8; 48], number: i64) -> Self {
+        let folder = Self::withdrawals(database_id);
+        Self(format!("{folder}/{}.{number}", hex(public_key)))
     }
 
     /// The key that keystores are sealed to.
@@ -39,6 +52,10 @@ impl SignerPath {
     pub fn anchor() -> Self {
         Self("signer/anchor".to_owned())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for SignerPath {
@@ -115,6 +132,22 @@ impl Vault {
                     None => Err(denied),
                 }
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of all records in a folder.
+    ///
+    /// # Errors
+    /// As Vault answers; never [`Error::NotFound`].
+    pub async fn list_records(&self, folder: &SignerPath) -> Result<Vec<String>> {
+        let list = || ListSecretsRequest {
+            mount: self.mounts().keys(),
+            path: folder.to_string(),
+        };
+        match self.data(&format!("listing {folder}"), list).await {
+            Ok(listed) => Ok(listed.keys),
+            Err(Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }

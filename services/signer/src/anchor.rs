@@ -9,6 +9,8 @@ use crate::domain::refusal::Reason;
 use crate::domain::{Chain, Refusal};
 use crate::store::checks::Lineage;
 use crate::store::seals::{self, Ceiling, Seal};
+use crate::store::withdrawn;
+use crate::withdrawals::Withdrawn;
 use berth_core::{Error, Result, report};
 use berth_runtime::pg;
 use berth_secrets::{Record, SignerPath, Vault};
@@ -225,13 +227,19 @@ impl Anchor {
     }
 
     /// Makes the database the anchored one, whatever the anchor says, with the
-    /// watermarks of all validators at the ceilings or above.
+    /// watermarks of all validators at the ceilings or above, and what was
+    /// withdrawn DISABLED.
     ///
     /// # Errors
     ///
     /// [`Error::Precondition`] when another signer moves the anchor meanwhile,
     /// those of the database and of Vault.
-    pub async fn anew(&self, db: &PgPool, ceilings: &[Ceiling]) -> Result<u64> {
+    pub async fn anew(
+        &self,
+        db: &PgPool,
+        ceilings: &[Ceiling],
+        withdrawals: &Withdrawn,
+    ) -> Result<u64> {
         let known = self.read().await?;
         let (version, sequence) = match &known {
             Some((version, Some(known))) => (*version, known.seal.sequence.saturating_add(1)),
@@ -240,6 +248,7 @@ impl Anchor {
         };
         let mut txn = db.begin().await.map_err(pg::error)?;
         let raised = seals::raise_all(&mut txn, ceilings).await?;
+        withdrawn::disable(&mut txn, withdrawals).await?;
         let seal = seals::begin(&mut *txn, sequence).await?;
         let here = here(&mut txn).await?;
         txn.commit().await.map_err(pg::error)?;

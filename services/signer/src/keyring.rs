@@ -4,9 +4,12 @@
 //!
 //! A key here gives no permission: the validator's row does. A record names the
 //! one database whose signers may hold the key, so that two signers on two
-//! databases cannot both sign with it.
+//! databases cannot both sign with it. Nor is a key held that its owner withdrew
+//! ([`crate::withdrawals`]).
 
 use crate::domain::{PublicKey, SigningKey};
+use crate::withdrawals::{Withdrawals, Withdrawn};
+use berth_core::report;
 use berth_secrets::{SignerPath, Vault};
 use futures::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,6 +29,12 @@ pub enum KeyError {
     /// Signers on another database hold it.
     #[error("the key belongs to the signers on database {0}: remove it there first")]
     AnotherDatabase(String),
+    /// Its owner withdrew it, and its row does not say so.
+    #[error(
+        "its owner withdrew the key, which this database does not know: disable it, or enable \
+         it again where it is used nowhere else"
+    )]
+    Withdrawn,
     /// Its record is not one that a signer wrote.
     #[error("the record of the key is damaged: {0}")]
     Damaged(String),
@@ -41,6 +50,16 @@ pub enum Stored {
     New,
     /// It was here before.
     Already,
+}
+
+/// Keys of validators, each with the number of the withdrawal up to which it is
+/// released.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expected {
+    /// Those that should be here.
+    pub held: BTreeMap<PublicKey, i64>,
+    /// Those of which Vault should know that they are withdrawn.
+    pub withdrawn: BTreeMap<PublicKey, i64>,
 }
 
 /// How many of the keys that should be here are.
@@ -59,6 +78,7 @@ pub struct Report {
 pub struct Keyring {
     vault: Vault,
     database_id: Uuid,
+    withdrawals: Withdrawals,
     keys: RwLock<HashMap<PublicKey, Arc<SigningKey>>>,
     report: RwLock<Arc<Report>>,
 }
@@ -68,6 +88,7 @@ impl Keyring {
     #[must_use]
     pub fn new(vault: Vault, database_id: Uuid) -> Self {
         Self {
+            withdrawals: Withdrawals::new(vault.clone(), database_id),
             vault,
             database_id,
             keys: RwLock::default(),
@@ -82,7 +103,13 @@ impl Keyring {
         keys.get(public_key).map(Arc::clone)
     }
 
-    /// The key, loaded now where it is not here yet.
+    /// What owners withdrew of these keys.
+    #[must_use]
+    pub const fn withdrawals(&self) -> &Withdrawals {
+        &self.withdrawals
+    }
+
+    /// The key for one use, out of Vault where it is not held here.
     ///
     /// # Errors
     ///
@@ -90,7 +117,7 @@ impl Keyring {
     pub async fn obtain(&self, public_key: &PublicKey) -> Result<Arc<SigningKey>, KeyError> {
         match self.get(public_key) {
             Some(key) => Ok(key),
-            None => Ok(self.hold(self.read(public_key).await?)),
+            None => Ok(Arc::new(self.read(public_key).await?)),
         }
     }
 
@@ -100,12 +127,60 @@ impl Keyring {
         Arc::clone(&self.report.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Loads those of `expected` that are not here yet and drops all others.
-    /// One that cannot be loaded is reported and stops no other; a Vault that
-    /// does not answer stops the rest until the next load.
-    pub async fn load(&self, expected: &BTreeSet<PublicKey>) -> Arc<Report> {
-        let mut waiting = self.keep_only(expected);
-        let mut problems = BTreeMap::new();
+    /// Loads those that are expected and not here yet and drops all others. One
+    /// that cannot be loaded is reported and stops no other; a Vault that does
+    /// not answer stops the rest until the next load.
+    pub async fn load(&self, expected: &Expected) -> Arc<Report> {
+        let problems = match self.withdrawals.all().await {
+            Ok(known) => {
+                self.remember(&expected.withdrawn, &known).await;
+                self.load_released(&expected.held, &known).await
+            }
+            Err(error) => {
+                let all = expected.held.keys().copied().collect();
+                let absent = self.keep_only(&all).into_iter();
+                absent.map(|key| (key, error.clone().into())).collect()
+            }
+        };
+        let report = Arc::new(Report {
+            expected: expected.held.len(),
+            loaded: expected.held.len() - problems.len(),
+            problems,
+        });
+        let mut last = self.report.write().unwrap_or_else(PoisonError::into_inner);
+        *last = Arc::clone(&report);
+        report
+    }
+
+    /// Remembers withdrawals that Vault does not know, because it was away.
+    async fn remember(&self, withdrawn: &BTreeMap<PublicKey, i64>, known: &Withdrawn) {
+        let unknown = withdrawn
+            .iter()
+            .filter(|(key, released)| known.get(key).is_none_or(|number| number <= released));
+        for (key, released) in unknown {
+            let number = released.saturating_add(1);
+            if let Err(error) = self.withdrawals.remember(key, number).await {
+                tracing::info!(validator = %key, error = report(&error), "Vault does not know yet that the key is withdrawn");
+                return;
+            }
+        }
+    }
+
+    /// Holds those that are not withdrawn, and no others. Returns why not all.
+    async fn load_released(
+        &self,
+        expected: &BTreeMap<PublicKey, i64>,
+        known: &Withdrawn,
+    ) -> BTreeMap<PublicKey, KeyError> {
+        let (mut problems, mut permitted) = (BTreeMap::new(), BTreeSet::new());
+        for (key, released) in expected {
+            if known.get(key).is_some_and(|number| number > released) {
+                problems.insert(*key, KeyError::Withdrawn);
+            } else {
+                permitted.insert(*key);
+            }
+        }
+        let mut waiting = self.keep_only(&permitted);
         let mut outcomes = futures::stream::iter(waiting.clone())
             .map(|key| async move { (key, self.read(&key).await) })
             .buffer_unordered(LOADS_AT_ONCE);
@@ -122,14 +197,7 @@ impl Keyring {
             }
             waiting.remove(&public_key);
         }
-        let report = Arc::new(Report {
-            expected: expected.len(),
-            loaded: expected.len() - problems.len(),
-            problems,
-        });
-        let mut last = self.report.write().unwrap_or_else(PoisonError::into_inner);
-        *last = Arc::clone(&report);
-        report
+        problems
     }
 
     /// Stores a key in Vault unless it is there, and holds it. Repeats of it,
@@ -174,7 +242,9 @@ impl Keyring {
                 self.vault.destroy_record(&path).await?;
             }
             Err(KeyError::Missing) => {}
-            Err(error @ (KeyError::AnotherDatabase(_) | KeyError::Vault(_))) => return Err(error),
+            Err(
+                error @ (KeyError::AnotherDatabase(_) | KeyError::Withdrawn | KeyError::Vault(_)),
+            ) => return Err(error),
         }
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         keys.remove(public_key);

@@ -25,6 +25,7 @@ pub mod roster;
 pub mod sealing;
 pub mod store;
 pub mod web3signer;
+pub mod withdrawals;
 
 use anchor::Anchor;
 use api::Api;
@@ -46,10 +47,11 @@ use roster::Roster;
 use sqlx::PgPool;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::seals::Ceiling;
-use store::{checks, seals};
+use store::{checks, seals, withdrawn};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use web3signer::Duty;
+use withdrawals::Withdrawals;
 
 /// The present: Unix time in seconds, or why nothing may be signed now.
 pub type Present = Arc<dyn Fn() -> Result<u64, domain::Refusal> + Send + Sync>;
@@ -208,11 +210,14 @@ pub struct Reanchoring {
     pub problem: Option<String>,
     /// The ceiling of each chain, and how many validators it has.
     pub chains: Vec<(Ceiling, i64)>,
+    /// How many validators become DISABLED: their owners withdrew them, and this
+    /// database does not know.
+    pub withdrawn: i64,
 }
 
 /// Lets this database sign from now on: raises the watermarks of every
-/// validator above everything that may have been signed until now, and makes it
-/// the anchored one. With `dry_run` it says so and does nothing.
+/// validator above everything that may have been signed until now, disables
+/// what owners withdrew, and makes it the anchored one. With `dry_run` it says so and does nothing.
 ///
 /// # Errors
 ///
@@ -227,15 +232,23 @@ pub async fn reanchor(config: &Config, vault: &Vault, dry_run: bool) -> Result<R
         .now()
         .map_err(|refusal| Error::precondition("CLOCK_SKEW", refusal.detail))?;
     let problem = anchor.problem(&db).await?;
+    let withdrawals = Withdrawals::new(vault.clone(), seals::database_id(&db).await?);
+    let known = withdrawals.all().await.map_err(Error::unavailable)?;
     let mut chains = Vec::new();
     let mut conn = db.acquire().await.map_err(pg::error)?;
     for chain in store::roster::chains(&mut conn).await? {
         let count = seals::validators(&mut *conn, &chain.name).await?;
         chains.push((anchor::ceiling(&chain, now), count));
     }
+    let withdrawn = withdrawn::forgotten(&mut *conn, &known).await?;
+    drop(conn);
     if !dry_run {
         let ceilings: Vec<_> = chains.iter().map(|(ceiling, _)| ceiling.clone()).collect();
-        anchor.anew(&db, &ceilings).await?;
+        anchor.anew(&db, &ceilings, &known).await?;
     }
-    Ok(Reanchoring { problem, chains })
+    Ok(Reanchoring {
+        problem,
+        chains,
+        withdrawn,
+    })
 }

@@ -188,6 +188,13 @@ async fn reanchor(file: &File, dry_run: bool) -> anyhow::Result<()> {
             ceiling.chain, ceiling.slot, ceiling.source, ceiling.target
         );
     }
+    if found.withdrawn > 0 {
+        let verb = if dry_run { "would disable" } else { "disabled" };
+        println!(
+            "{verb} {} validators that their owners withdrew, which this database does not know",
+            found.withdrawn
+        );
+    }
     if !dry_run {
         println!("the database is anchored; running signers take notice within seconds");
     }

@@ -9,13 +9,13 @@
 use crate::domain::eth::Policy;
 use crate::domain::validator::State;
 use crate::domain::{Chain, PublicKey};
-use crate::keyring::{Keyring, Report};
+use crate::keyring::{Expected, Keyring, Report};
 use crate::store::roster;
 use berth_core::{AccountId, Error, NodeId, Result, report};
 use berth_runtime::notices::{self, Notices};
 use berth_runtime::pg;
 use sqlx::PgPool;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -91,7 +91,7 @@ impl Roster {
         // Vault may be slow or away; what is known of validators does not wait.
         let load = async {
             while expected.changed().await.is_ok() {
-                let keys: Option<BTreeSet<_>> = expected.borrow_and_update().clone();
+                let keys: Option<Expected> = expected.borrow_and_update().clone();
                 if let Some(keys) = keys {
                     on_report(&*keyring.load(&keys).await);
                 }
@@ -100,12 +100,7 @@ impl Roster {
         tokio::join!(load, self.look(db, notices, &found));
     }
 
-    async fn look(
-        &self,
-        db: &PgPool,
-        notices: &Notices,
-        found: &watch::Sender<Option<BTreeSet<PublicKey>>>,
-    ) {
+    async fn look(&self, db: &PgPool, notices: &Notices, found: &watch::Sender<Option<Expected>>) {
         let mut fails = false;
         loop {
             // Anew each time: whatever was noticed before is read now, at once.
@@ -129,13 +124,21 @@ impl Roster {
     }
 
     /// Reads everything, and returns the keys that should be loaded.
-    async fn refresh(&self, db: &PgPool) -> Result<BTreeSet<PublicKey>> {
+    async fn refresh(&self, db: &PgPool) -> Result<Expected> {
         let mut conn = db.acquire().await.map_err(pg::error)?;
         // Validators first: their chains are there already.
         let rows = roster::validators(&mut conn).await?;
         let chains = roster::chains(&mut conn).await?;
+        let mut keys = Expected::default();
+        for row in &rows {
+            let known = (row.policy.public_key, row.released);
+            match row.state {
+                State::Quarantined | State::Active => keys.held.extend([known]),
+                State::Disabled => keys.withdrawn.extend([known]),
+                State::Removed => {}
+            }
+        }
         let content = Content::new(rows, chains)?;
-        let keys = content.validators.keys().copied().collect();
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(content);
         Ok(keys)
     }

@@ -32,7 +32,7 @@ mod row;
 #[path = "../../../services/signer/tests/process/signer.rs"]
 mod signer;
 #[expect(dead_code, reason = "tests use the rest")]
-#[path = "../../../services/signer/tests/process/vault.rs"]
+#[path = "../../../services/signer/tests/support/vault.rs"]
 mod vault;
 
 use tokio::runtime::Runtime;

@@ -46,13 +46,16 @@ pub(super) fn text(mounts: &Mounts, role: &RolePlan) -> String {
     rules.concat()
 }
 
-fn validator_keys(mounts: &Mounts) -> [String; 6] {
+fn validator_keys(mounts: &Mounts) -> [String; 8] {
     let (keys, transit) = (mounts.keys(), mounts.transit());
     let data = |path| format!("{keys}/data/{path}");
     [
         // No update: a key belongs to the database that stored it first.
         rule(&data("validators/*".to_owned()), &["create", "read"]),
         rule(&format!("{keys}/metadata/validators/*"), &["delete"]),
+        // Neither update nor delete: what was withdrawn stays known.
+        rule(&data("withdrawn/*".to_owned()), &["create", "read"]),
+        rule(&format!("{keys}/metadata/withdrawn/*"), &["list"]),
         rule(
             &data(SignerPath::sealing_key().to_string()),
             &["create", "read"],

@@ -49,6 +49,12 @@ nobody       | PATCH PREFIX-keys/data/validators/ab | {"data": {"k": "w"}}
 nobody       | DELETE PREFIX-keys/data/validators/ab
 nobody       | GET PREFIX-keys/metadata/validators?list=true
 signer       | DELETE PREFIX-keys/metadata/validators/ab
+signer       | POST PREFIX-keys/data/withdrawn/db/ab.1 | {"data": {}, "options": {"cas": 0}}
+signer       | GET PREFIX-keys/data/withdrawn/db/ab.1
+signer       | GET PREFIX-keys/metadata/withdrawn/db?list=true
+nobody       | POST PREFIX-keys/data/withdrawn/db/ab.1 | {"data": {}, "options": {"cas": 1}}
+nobody       | DELETE PREFIX-keys/data/withdrawn/db/ab.1
+nobody       | DELETE PREFIX-keys/metadata/withdrawn/db/ab.1
 signer       | POST PREFIX-keys/data/signer/sealing-key | {"data": {"k": "v"}, "options": {"cas": 0}}
 signer       | GET PREFIX-keys/data/signer/sealing-key
 nobody       | POST PREFIX-keys/data/signer/sealing-key | {"data": {"k": "w"}, "options": {"cas": 1}}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_secrets::{Error, SignerPath, bootstrap::bootstrap};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::harness::Server;
 
@@ -29,6 +30,29 @@ async fn a_validators_record_is_created_once_and_destroyed_whole() {
         assert_eq!(vault.read_record(&path).await.unwrap(), None);
     }
     assert_eq!(write("two").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_written_once_listed_and_never_taken_back() {
+    let server = Server::start().await;
+    let vault = server.vault("signer").await;
+    let (database, another) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let folder = SignerPath::withdrawals(database);
+    assert!(vault.list_records(&folder).await.unwrap().is_empty());
+    let path = SignerPath::withdrawal(database, &[7; 48], 1);
+    for written in [Some(1), None] {
+        let write = vault.write_record(&path, &BTreeMap::new(), 0).await;
+        assert_eq!(write.unwrap(), written);
+    }
+    let names = vault.list_records(&folder).await.unwrap();
+    assert_eq!(names, [format!("{}.1", "07".repeat(48))]);
+    let elsewhere = SignerPath::withdrawals(another);
+    assert!(vault.list_records(&elsewhere).await.unwrap().is_empty());
+    let destroyed = vault.destroy_record(&path).await;
+    assert!(
+        matches!(destroyed, Err(Error::Denied { .. })),
+        "{destroyed:?}"
+    );
 }
 
 #[tokio::test]

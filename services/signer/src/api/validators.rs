@@ -6,7 +6,7 @@ use crate::domain::validator::Event;
 use crate::keys;
 use crate::store::validators as store;
 use berth_core::{AccountId, Error, Resource, Result};
-use berth_runtime::once::once;
+use berth_runtime::once::{once, repeats};
 use berth_runtime::page::Page;
 use berth_runtime::{auth, wire};
 use tonic::Request;
@@ -69,17 +69,20 @@ pub(super) async fn disable(
     let account = auth::account(&request)?;
     let request = request.into_inner();
     let key: PublicKey = wire::parse("public_key", &request.public_key)?;
+    let repeats = repeats(&api.db, account, &request.request_id, &request).await?;
+    let withdrawal = api.keys.withdraw(account, &key, repeats).await?;
     let key = once(
         &api.db,
         account,
         &request.request_id,
         &request,
         async |txn| {
-            let after = keys::apply(txn, account, &key, Event::Disable).await?;
+            let after = keys::disable(txn, account, &key, &withdrawal).await?;
             Ok(after.public_key)
         },
     )
     .await?;
+    withdrawal.remembered()?;
     let validator = read(api, account, &key).await?;
     Ok(pb::DisableValidatorResponse { validator })
 }
@@ -96,13 +99,14 @@ pub(super) async fn enable(
     } else {
         Event::Enable
     };
+    let released = api.keys.release(account, &key).await?;
     let key = once(
         &api.db,
         account,
         &request.request_id,
         &request,
         async |txn| {
-            let after = keys::apply(txn, account, &key, event).await?;
+            let after = keys::enable(txn, account, &key, event, released).await?;
             Ok(after.public_key)
         },
     )

@@ -89,6 +89,10 @@ pub struct Validator {
     pub watermarks: Watermarks,
     /// The request that brought its key; `None` until the key is in Vault.
     pub request_id: Option<Uuid>,
+    /// Up to which withdrawal of its key its owner took them back.
+    pub released: i64,
+    /// Whether what it signed was given away, so that it may sign elsewhere.
+    pub exported: bool,
     /// Grows with each change by its owner.
     pub version: i64,
     /// When it was first heard of.
@@ -203,6 +207,8 @@ mod tests {
             gas_limit: 0,
             watermarks: Watermarks::default(),
             request_id,
+            released: 0,
+            exported: false,
             version: 1,
             create_time: DateTime::UNIX_EPOCH,
         }

@@ -115,7 +115,9 @@ impl Keys {
             Err(error @ (KeyError::AnotherDatabase(_) | KeyError::Damaged(_))) => {
                 Ok(Imported::refused(Some(public_key), error))
             }
-            Err(error @ (KeyError::Missing | KeyError::Vault(_))) => Err(Error::unavailable(error)),
+            Err(error @ (KeyError::Missing | KeyError::Withdrawn | KeyError::Vault(_))) => {
+                Err(Error::unavailable(error))
+            }
         }
     }
 

@@ -5,17 +5,17 @@
 //! without its row it is nothing. So whoever is killed between, the same
 //! request again goes on and ends right.
 
+mod custody;
 mod import;
 
+pub use custody::{Withdrawal, disable, enable};
 pub use import::{Import, Imported};
 
-use crate::domain::validator::Event;
 use crate::domain::{Address, PublicKey, SigningKey, Validator, derive};
 use crate::keyring::{KeyError, Keyring};
-use crate::store::validators;
 use berth_core::{AccountId, Error, Result, report};
 use futures::{StreamExt as _, TryStreamExt as _};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -84,9 +84,12 @@ impl Keys {
         match self.keyring.remove(key).await {
             // That one is not ours.
             Ok(()) | Err(KeyError::AnotherDatabase(_)) => Ok(()),
-            Err(error @ (KeyError::Missing | KeyError::Damaged(_) | KeyError::Vault(_))) => {
-                Err(Error::unavailable(error))
-            }
+            Err(
+                error @ (KeyError::Missing
+                | KeyError::Withdrawn
+                | KeyError::Damaged(_)
+                | KeyError::Vault(_)),
+            ) => Err(Error::unavailable(error)),
         }
     }
 
@@ -110,7 +113,10 @@ impl Keys {
             Ok(key) => Ok(key),
             Err(KeyError::Vault(error)) => Err(Error::unavailable(error)),
             Err(
-                error @ (KeyError::Missing | KeyError::Damaged(_) | KeyError::AnotherDatabase(_)),
+                error @ (KeyError::Missing
+                | KeyError::Withdrawn
+                | KeyError::Damaged(_)
+                | KeyError::AnotherDatabase(_)),
             ) => Err(Error::precondition(
                 "KEY_NOT_LOADED",
                 format!("{key}: {error}"),
@@ -129,28 +135,6 @@ impl Wish {
             ..validator
         }
     }
-}
-
-/// Lets an event happen to a validator of the account, in the caller's
-/// transaction. From the commit of [`Event::Disable`] on nothing is signed.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] also for another account's, [`Error::Precondition`] when
-/// its state forbids it.
-pub async fn apply(
-    conn: &mut PgConnection,
-    account: AccountId,
-    key: &PublicKey,
-    event: Event,
-) -> Result<Validator> {
-    let before = validators::lock(conn, account, key).await?;
-    let after = before.apply(event)?;
-    validators::save(conn, &before, &after).await?;
-    if event == Event::EnableFresh {
-        state_fresh(account, key);
-    }
-    Ok(after)
 }
 
 /// A statement that custody rests on; who called stands in the gateway's audit

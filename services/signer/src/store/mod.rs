@@ -10,6 +10,7 @@ pub mod install;
 pub mod roster;
 pub mod seals;
 pub mod validators;
+pub mod withdrawn;
 
 /// Applied by the owner of the database, and by every test.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/signer");

@@ -25,6 +25,8 @@ pub struct Row {
     pub node_id: Option<NodeId>,
     /// Where it is in its life.
     pub state: State,
+    /// Up to which withdrawal its key is released.
+    pub released: i64,
     /// Its key, and what its owner allows.
     pub policy: Policy,
 }
@@ -49,7 +51,8 @@ pub async fn chains(conn: &mut PgConnection) -> Result<Vec<Chain>> {
 /// Those of the database.
 pub async fn validators(conn: &mut PgConnection) -> Result<Vec<Row>> {
     let rows = sqlx::query(
-        "select public_key, account_id, chain, node_id, state, fee_recipient, gas_limit
+        "select public_key, account_id, chain, node_id, state, released,
+                fee_recipient, gas_limit
          from validator
          where state <> 'removed' and (state <> 'quarantined' or request_id is not null)
          order by public_key",
@@ -94,6 +97,7 @@ fn validator(row: &PgRow) -> sqlx::Result<Row> {
         chain: row.try_get("chain")?,
         node_id: row.try_get("node_id")?,
         state: row.try_get("state")?,
+        released: row.try_get("released")?,
         policy: Policy {
             public_key: PublicKey::try_from(public_key).map_err(wrong)?,
             fee_recipient: fee_recipient.transpose().map_err(wrong)?,

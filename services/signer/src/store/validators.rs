@@ -160,7 +160,7 @@ pub async fn save(conn: &mut PgConnection, before: &Validator, after: &Validator
     let saved = sqlx::query(
         "update validator set
              state = $3, status_reason = $4, fee_recipient = $5, gas_limit = $6, request_id = $7,
-             version = version + 1
+             released = $8, exported = $9, version = version + 1
          where public_key = $1 and version = $2",
     )
     .bind(&after.public_key.0[..])
@@ -170,6 +170,8 @@ pub async fn save(conn: &mut PgConnection, before: &Validator, after: &Validator
     .bind(after.fee_recipient.map(|address| address.0.to_vec()))
     .bind(i64::try_from(after.gas_limit).map_err(Error::internal)?)
     .bind(after.request_id)
+    .bind(after.released)
+    .bind(after.exported)
     .execute(conn)
     .await
     .map_err(pg::error)?;
@@ -200,6 +202,8 @@ impl FromRow<'_, PgRow> for Validator {
             gas_limit: row.try_get::<i64, _>("gas_limit")?.unsigned_abs(),
             watermarks: watermarks(row)?,
             request_id: row.try_get("request_id")?,
+            released: row.try_get("released")?,
+            exported: row.try_get("exported")?,
             version: row.try_get("version")?,
             create_time: row.try_get("create_time")?,
         })

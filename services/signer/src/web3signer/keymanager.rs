@@ -7,9 +7,9 @@
 
 use super::settings::Setting;
 use crate::domain::keystore::Keystore;
-use crate::domain::validator::{Event, State};
+use crate::domain::validator::State;
 use crate::domain::{Chain, PublicKey, Root, Validator, interchange};
-use crate::keys::{self, Import, Imported, Keys, Wish};
+use crate::keys::{Import, Imported, Keys, Wish};
 use crate::protection::{self, Extent};
 use crate::store::{roster, validators};
 use berth_core::{AccountId, Error, Resource, Result};
@@ -203,16 +203,17 @@ impl Keymanager {
         Ok(chains.into_iter().find(|chain| names.contains(&chain.name)))
     }
 
-    /// From the commit of this on nothing is signed for it.
+    /// From this on nothing is signed for it.
     async fn silence(&self, account: AccountId, key: &PublicKey) -> Result<(&str, &str)> {
-        let mut txn = self.db.begin().await.map_err(pg::error)?;
-        let Some(known) = found(validators::lock(&mut txn, account, key).await)? else {
+        let mut conn = self.db.acquire().await.map_err(pg::error)?;
+        let known = found(validators::get(&mut conn, account, key).await)?;
+        drop(conn);
+        let Some(known) = known else {
             return Ok(("not_found", ""));
         };
         match known.state {
             State::Active => {
-                keys::apply(&mut txn, account, key, Event::Disable).await?;
-                txn.commit().await.map_err(pg::error)?;
+                self.keys.disable(account, key).await?;
                 Ok(("deleted", ""))
             }
             State::Disabled | State::Removed => Ok(("not_active", "")),

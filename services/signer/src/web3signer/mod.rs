@@ -22,6 +22,7 @@ use crate::Present;
 use crate::batch::Batcher;
 use crate::domain::eth::SignRequest;
 use crate::domain::refusal::Reason;
+use crate::domain::validator::State;
 use crate::domain::{Claim, PublicKey, Refusal, Root, Signature, SigningKey};
 use crate::keyring::Keyring;
 use crate::roster::{Known, Roster};
@@ -182,8 +183,14 @@ impl Duty {
         let (kind, (message, root)) = self.desk.read(body, read).await??;
         // Before the decision: what is recorded can be signed.
         let key = self.keyring.get(&public_key).ok_or_else(|| {
-            let detail = "this signer does not hold the key now";
-            Refusal::new(Reason::KeyNotLoaded, detail)
+            // Nobody holds a key that its owner stopped.
+            let (reason, detail) = match known.state {
+                State::Disabled | State::Removed => (Reason::Disabled, "signs nothing now"),
+                State::Quarantined | State::Active => {
+                    (Reason::KeyNotLoaded, "is not held by this signer now")
+                }
+            };
+            Refusal::new(reason, format!("{public_key} {detail}"))
         })?;
         Ok(Asked {
             kind,

@@ -1,7 +1,7 @@
 //! Keys that the signer makes.
 
 use crate::house::{House, fields, generate};
-use crate::support::Server;
+use crate::vault::Server;
 use berth_proto::signing::v1 as pb;
 use berth_proto::signing::v1::signing_service_server::SigningService as _;
 use berth_proto::signing::v1::validator_status::State;
@@ -79,8 +79,8 @@ async fn another_replica_answers_the_same_request_with_the_same_keys(db: PgPool)
         .fetch_one(&house.db)
         .await
         .unwrap();
-    let keyring = Keyring::new(house.server.signer().await, database_id);
-    let vault = house.server.signer().await;
+    let keyring = Keyring::new(house.server.login("signer").await, database_id);
+    let vault = house.server.login("signer").await;
     let replica = Api::new(
         house.db.clone(),
         vault,
@@ -95,7 +95,7 @@ async fn another_replica_answers_the_same_request_with_the_same_keys(db: PgPool)
 async fn without_vault_no_key_is_made_and_what_is_wrong_is_named(db: PgPool) {
     let house = House::new(db).await;
     let gone = Server::start().await;
-    let vault = gone.signer().await;
+    let vault = gone.login("signer").await;
     gone.stop().await;
     let keyring = Arc::new(Keyring::new(vault.clone(), Uuid::from_u128(1)));
     let without = Api::new(house.db.clone(), vault, keyring, Arc::new(|| Ok(0)));

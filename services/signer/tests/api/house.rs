@@ -1,7 +1,7 @@
 //! A signer on a database and a Vault, and an account that it serves.
 
 use crate::made::{self, INFO};
-use crate::support::Server;
+use crate::vault::Server;
 use berth_core::{AccountId, Fence, NodeId};
 use berth_proto::signing::v1 as pb;
 use berth_proto::signing::v1::grant_service_server::GrantService as _;
@@ -57,11 +57,11 @@ impl House {
         let server = Server::start().await;
         let database_id = sqlx::query_scalar("select database_id from identity");
         let database_id: Uuid = database_id.fetch_one(&db).await.unwrap();
-        let keyring = Arc::new(Keyring::new(server.signer().await, database_id));
+        let keyring = Arc::new(Keyring::new(server.login("signer").await, database_id));
         let now = Arc::new(AtomicU64::new(0));
         let clock = Arc::clone(&now);
         let present = Arc::new(move || Ok(clock.load(Ordering::SeqCst)));
-        let vault = server.signer().await;
+        let vault = server.login("signer").await;
         let house = Self {
             api: Api::new(db.clone(), vault, Arc::clone(&keyring), present),
             db,

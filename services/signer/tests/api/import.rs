@@ -1,8 +1,8 @@
 //! Keys that owners bring.
 
 use crate::house::{CHAIN, GENESIS_ROOT, House, by, fields, id, interchange, reason};
-use crate::made::{self, PASSWORD};
-use crate::support::{Server, key, public_key};
+use crate::made::{self, PASSWORD, key, public_key};
+use crate::vault::Server;
 use berth_core::{AccountId, Error};
 use berth_proto::signing::v1 as pb;
 use berth_proto::signing::v1::imported_key::Outcome;
@@ -238,7 +238,7 @@ async fn keys_that_come_in_many_requests_at_once_are_imported_by_one(db: PgPool)
 async fn an_import_that_was_cut_off_signs_nothing_and_the_same_again_ends_it(db: PgPool) {
     let house = House::new(db).await;
     let gone = Server::start().await;
-    let vault = gone.signer().await;
+    let vault = gone.login("signer").await;
     gone.stop().await;
     let database_id: Uuid = sqlx::query_scalar("select database_id from identity")
         .fetch_one(&house.db)
@@ -313,7 +313,7 @@ async fn a_removed_key_does_not_come_back(db: PgPool) {
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
 async fn a_key_that_signers_on_another_database_hold_is_refused_and_signs_nothing(db: PgPool) {
     let house = House::new(db).await;
-    let elsewhere = Keyring::new(house.server.signer().await, Uuid::from_u128(1));
+    let elsewhere = Keyring::new(house.server.login("signer").await, Uuid::from_u128(1));
     elsewhere.store(key(1)).await.unwrap();
     let wanted = request(&house, &[1, 2], true).await;
     for _ in 0..2 {

@@ -18,6 +18,7 @@ mod import;
 #[path = "../keys/made.rs"]
 mod made;
 mod protection;
-#[path = "../keys/support.rs"]
-mod support;
 mod validators;
+#[expect(dead_code, reason = "tests of the process use the rest")]
+#[path = "../support/vault.rs"]
+mod vault;

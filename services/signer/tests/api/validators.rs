@@ -8,7 +8,7 @@ use berth_proto::signing::v1::signing_service_server::SigningService as _;
 use berth_proto::signing::v1::validator_status::State;
 use berth_signer::domain::refusal::Reason;
 use berth_signer::domain::{Message, PublicKey};
-use berth_signer::keyring::KeyError;
+use berth_signer::keyring::{Expected, KeyError};
 use prost_types::FieldMask;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -158,6 +158,77 @@ async fn a_disabled_validator_signs_nothing_until_it_is_enabled(db: PgPool) {
         stated.status_reason.contains("used nowhere else"),
         "{stated:?}"
     );
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn a_withdrawal_that_was_cut_off_is_ended_by_its_owner_either_way(db: PgPool) {
+    let house = House::new(db).await;
+    let keys = house.validators(2).await;
+    let load = async || {
+        let rows: Vec<(Vec<u8>, i64)> =
+            sqlx::query_as("select public_key, released from validator where state = 'active'")
+                .fetch_all(&house.db)
+                .await
+                .unwrap();
+        let held = rows.iter().map(|(key, released)| {
+            let key = PublicKey::try_from(&key[..]).unwrap();
+            (key, *released)
+        });
+        let expected = Expected {
+            held: held.collect(),
+            withdrawn: Default::default(),
+        };
+        house.keyring.load(&expected).await
+    };
+    // Killed before the commit, of both.
+    for key in &keys {
+        let withdrawals = house.keyring.withdrawals();
+        withdrawals.remember(key, 1).await.unwrap();
+    }
+    assert_eq!((load().await.loaded, load().await.problems.len()), (0, 2));
+    let enable = async |key: &PublicKey| {
+        let request = house.call(pb::EnableValidatorRequest {
+            request_id: id(),
+            public_key: key.to_string(),
+            fresh: true,
+        });
+        house.api.enable_validator(request).await.unwrap();
+    };
+    enable(&keys[0]).await;
+    assert_eq!(load().await.loaded, 1);
+    house.disable(&keys[1]).await.unwrap();
+    assert_eq!(load().await.expected, 1);
+    for _ in 0..2 {
+        enable(&keys[1]).await;
+        assert_eq!(load().await.loaded, 2);
+        house.disable(&keys[1]).await.unwrap();
+        assert_eq!(load().await.loaded, 1);
+    }
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn without_vault_a_key_is_silenced_and_its_owner_told_to_ask_again(db: PgPool) {
+    let house = House::new(db).await;
+    let key = house.validators(1).await[0];
+    let node = house.node(&[key]).await;
+    house.server.pause();
+    let request = pb::DisableValidatorRequest {
+        request_id: id(),
+        public_key: key.to_string(),
+    };
+    let disable = async || {
+        house
+            .api
+            .disable_validator(house.call(request.clone()))
+            .await
+    };
+    assert_eq!(disable().await.unwrap_err().code(), Code::Unavailable);
+    let refused = house.sign(node, 1, key, Message::Block { slot: 1 }).await;
+    assert_eq!(refused, Some(Reason::Disabled));
+    house.server.resume();
+    disable().await.unwrap();
+    let known = house.keyring.withdrawals().all().await.unwrap();
+    assert_eq!(known, [(key, 1)].into());
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]

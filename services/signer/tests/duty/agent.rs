@@ -1,9 +1,9 @@
 //! A validator client that asks through the agent of its machine.
 
 use crate::line::Answer;
+use crate::made::public_key;
 use crate::requests::request;
 use crate::site::{Node, SLOT, Site, path};
-use crate::support::public_key;
 use berth_agent::identity::Identity;
 use berth_agent::peer::Peer;
 use berth_agent::signer::{Carrier, Limits};

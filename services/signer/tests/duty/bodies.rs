@@ -1,9 +1,9 @@
 //! Bodies that are no requests: huge, slow, cut off, damaged.
 
 use crate::line::connect;
+use crate::made::public_key;
 use crate::requests::request;
 use crate::site::{Node, SLOT, Site, path, sign};
-use crate::support::public_key;
 use berth_core::Fence;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

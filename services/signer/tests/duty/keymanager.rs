@@ -1,10 +1,9 @@
 //! Keystores and settings of an account, over the Keymanager API.
 
 use crate::line::{Answer, Line};
-use crate::made::{PASSWORD, keystore};
+use crate::made::{PASSWORD, keystore, public_key};
 use crate::requests::request;
 use crate::site::{SLOT, Site, sign};
-use crate::support::public_key;
 use berth_core::{AccountId, Fence};
 use berth_signer::domain::{Root, Watermarks, interchange};
 use serde_json::{Value, json};

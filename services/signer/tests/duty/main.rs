@@ -27,7 +27,8 @@ mod requests;
 mod room;
 mod signed;
 mod site;
-#[path = "../keys/support.rs"]
-mod support;
+#[expect(dead_code, reason = "tests of the process use the rest")]
+#[path = "../support/vault.rs"]
+mod vault;
 #[path = "../compat/vectors.rs"]
 mod vectors;

@@ -1,9 +1,9 @@
 //! What is refused, each by name.
 
 use crate::line::Line;
+use crate::made::public_key;
 use crate::requests::request;
 use crate::site::{Node, SLOT, Site, path, sign};
-use crate::support::public_key;
 use berth_core::Fence;
 use berth_signer::domain::refusal::Reason;
 use berth_signer::domain::{Chain, Preset, PublicKey, Refusal};
@@ -150,19 +150,6 @@ async fn a_registration_is_signed_as_the_owner_set_it_alone(db: PgPool) {
 async fn a_silent_validator_a_missing_key_and_a_wrong_clock_are_named(db: PgPool) {
     let (site, node, line) = start(db).await;
     let body = request(&site.chain, "ATTESTATION", SLOT);
-    for (state, reason) in [("quarantined", "QUARANTINED"), ("disabled", "DISABLED")] {
-        // The row says it: whatever the roster still believes.
-        sqlx::query("update validator set state = $1")
-            .bind(state)
-            .execute(&site.db)
-            .await
-            .unwrap();
-        sign(&line, 1, &body).await.refused(412, reason);
-    }
-    sqlx::query("update validator set state = 'active'")
-        .execute(&site.db)
-        .await
-        .unwrap();
     for (reason, name) in [
         (Reason::ClockSkew, "CLOCK_SKEW"),
         (Reason::NotAnchored, "NOT_ANCHORED"),
@@ -182,6 +169,15 @@ async fn a_silent_validator_a_missing_key_and_a_wrong_clock_are_named(db: PgPool
             .unwrap();
     assert_eq!(marks, None, "what is not signed is not recorded");
     sign(&line, 1, &body).await.signature();
+    for (state, reason) in [("quarantined", "QUARANTINED"), ("disabled", "DISABLED")] {
+        // The row says it: whatever the roster still believes.
+        sqlx::query("update validator set state = $1")
+            .bind(state)
+            .execute(&site.db)
+            .await
+            .unwrap();
+        sign(&line, 1, &body).await.refused(412, reason);
+    }
 }
 
 /// Collects log lines.

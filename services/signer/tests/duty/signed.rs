@@ -2,9 +2,9 @@
 
 use crate::chain::{STRICT, begin, schedule};
 use crate::line::connect;
+use crate::made::public_key;
 use crate::requests::{KINDS, request};
 use crate::site::{SLOT, Site, path, sign};
-use crate::support::public_key;
 use crate::vectors::folder;
 use berth_core::Fence;
 use berth_signer::domain::eth::SignRequest;

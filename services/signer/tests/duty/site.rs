@@ -4,7 +4,8 @@ use crate::authority::{Issued, Pki};
 use crate::chain::{begin, chain};
 use crate::eventually::eventually;
 use crate::line::{Answer, Line};
-use crate::support::{Server, key, public_key};
+use crate::made::{key, public_key};
+use crate::vault::Server;
 use berth_core::{AccountId, Fence, NodeId, PlacementId};
 use berth_runtime::identity::Trust;
 use berth_runtime::notices::Notices;
@@ -60,7 +61,10 @@ impl Site {
         let vault = Server::start().await;
         insert(&db, &chain).await;
         let present = Arc::new(Mutex::new(Ok(begin(&chain, SLOT))));
-        let keyring = Arc::new(Keyring::new(vault.signer().await, Uuid::from_u128(1)));
+        let keyring = Arc::new(Keyring::new(
+            vault.login("signer").await,
+            Uuid::from_u128(1),
+        ));
         let roster = Arc::new(Roster::default());
         let mut tasks = JoinSet::new();
         let (batcher, decisions) = Batcher::new(db.clone());

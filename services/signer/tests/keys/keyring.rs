@@ -1,9 +1,10 @@
 //! Keys at rest in a real Vault, and in memory.
 
-use crate::support::{Server, key, public_key};
+use crate::made::{key, public_key};
+use crate::vault::Server;
 use berth_secrets::SignerPath;
-use berth_signer::domain::{PublicKey, Root};
-use berth_signer::keyring::{KeyError, Keyring, Report, Stored};
+use berth_signer::domain::Root;
+use berth_signer::keyring::{Expected, KeyError, Keyring, Report, Stored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -12,13 +13,17 @@ use uuid::Uuid;
 const DATABASE: Uuid = Uuid::from_u128(1);
 const ANOTHER: Uuid = Uuid::from_u128(2);
 
-fn keys(numbers: impl IntoIterator<Item = u8>) -> BTreeSet<PublicKey> {
-    numbers.into_iter().map(public_key).collect()
+fn keys(numbers: impl IntoIterator<Item = u8>) -> Expected {
+    let held = numbers.into_iter().map(|number| (public_key(number), 0));
+    Expected {
+        held: held.collect(),
+        withdrawn: BTreeMap::new(),
+    }
 }
 
 /// Puts a record in a key's place that no signer wrote.
 async fn forge(server: &Server, number: u8, fields: &[(&str, &str)]) {
-    let vault = server.signer().await;
+    let vault = server.login("signer").await;
     let path = SignerPath::validator(&public_key(number).0);
     let fields: BTreeMap<_, _> = fields
         .iter()
@@ -31,15 +36,20 @@ async fn forge(server: &Server, number: u8, fields: &[(&str, &str)]) {
 
 async fn ciphertext(server: &Server, number: u8) -> String {
     let path = SignerPath::validator(&public_key(number).0);
-    let record = server.signer().await.read_record(&path).await.unwrap();
+    let record = server
+        .login("signer")
+        .await
+        .read_record(&path)
+        .await
+        .unwrap();
     record.unwrap().fields["ciphertext"].clone()
 }
 
 #[tokio::test]
 async fn a_key_that_one_replica_stored_another_loads_and_signs_with() {
     let server = Server::start().await;
-    let one = Keyring::new(server.signer().await, DATABASE);
-    let other = Keyring::new(server.signer().await, DATABASE);
+    let one = Keyring::new(server.login("signer").await, DATABASE);
+    let other = Keyring::new(server.login("signer").await, DATABASE);
     assert_eq!(one.store(key(1)).await, Ok(Stored::New));
     assert!(one.get(&public_key(1)).is_some());
     assert!(other.get(&public_key(1)).is_none());
@@ -54,7 +64,7 @@ async fn a_key_that_one_replica_stored_another_loads_and_signs_with() {
 #[tokio::test]
 async fn one_bad_key_does_not_stop_the_rest() {
     let server = Server::start().await;
-    let ring = Keyring::new(server.signer().await, DATABASE);
+    let ring = Keyring::new(server.login("signer").await, DATABASE);
     for number in 1..=25 {
         ring.store(key(number)).await.unwrap();
     }
@@ -77,7 +87,7 @@ async fn one_bad_key_does_not_stop_the_rest() {
     .await;
     forge(&server, 4, &[("ciphertext", &sound)]).await;
     forge(&server, 5, &[("database_id", &mine)]).await;
-    let fresh = Keyring::new(server.signer().await, DATABASE);
+    let fresh = Keyring::new(server.login("signer").await, DATABASE);
     let report = fresh.load(&keys(1..=26)).await;
     assert_eq!((report.expected, report.loaded), (26, 20));
     let problem = |number| &report.problems[&public_key(number)];
@@ -98,8 +108,8 @@ async fn one_bad_key_does_not_stop_the_rest() {
 #[tokio::test]
 async fn two_signers_on_two_databases_cannot_both_hold_a_key() {
     let server = Server::start().await;
-    let one = Keyring::new(server.signer().await, DATABASE);
-    let other = Keyring::new(server.signer().await, ANOTHER);
+    let one = Keyring::new(server.login("signer").await, DATABASE);
+    let other = Keyring::new(server.login("signer").await, ANOTHER);
     one.store(key(1)).await.unwrap();
     let held = KeyError::AnotherDatabase(DATABASE.to_string());
     assert_eq!(other.store(key(1)).await, Err(held.clone()));
@@ -129,7 +139,7 @@ async fn of_two_databases_that_store_a_key_at_once_one_holds_it() {
     let mut stores = JoinSet::new();
     for number in 0..16 {
         let database = if number % 2 == 0 { DATABASE } else { ANOTHER };
-        let ring = Keyring::new(server.signer().await, database);
+        let ring = Keyring::new(server.login("signer").await, database);
         stores.spawn(async move { (database, ring.store(key(1)).await) });
     }
     let outcomes = stores.join_all().await;
@@ -149,7 +159,7 @@ async fn of_two_databases_that_store_a_key_at_once_one_holds_it() {
 #[tokio::test]
 async fn what_is_no_longer_expected_is_dropped_and_what_is_removed_is_gone() {
     let server = Server::start().await;
-    let ring = Keyring::new(server.signer().await, DATABASE);
+    let ring = Keyring::new(server.login("signer").await, DATABASE);
     for number in 1..=3 {
         ring.store(key(number)).await.unwrap();
     }
@@ -171,7 +181,7 @@ async fn what_is_no_longer_expected_is_dropped_and_what_is_removed_is_gone() {
 #[tokio::test]
 async fn without_vault_what_is_loaded_stays_and_the_rest_is_reported() {
     let server = Server::start().await;
-    let ring = Keyring::new(server.signer().await, DATABASE);
+    let ring = Keyring::new(server.login("signer").await, DATABASE);
     ring.store(key(1)).await.unwrap();
     ring.load(&keys([1])).await;
     server.stop().await;
@@ -188,7 +198,7 @@ async fn without_vault_what_is_loaded_stays_and_the_rest_is_reported() {
 #[tokio::test]
 async fn a_keyring_shows_no_key() {
     let server = Server::start().await;
-    let ring = Keyring::new(server.signer().await, DATABASE);
+    let ring = Keyring::new(server.login("signer").await, DATABASE);
     ring.store(key(1)).await.unwrap();
     let shown = format!("{ring:?}");
     assert!(shown.contains("SigningKey(REDACTED)"), "{shown}");
@@ -197,4 +207,49 @@ async fn a_keyring_shows_no_key() {
             .await
             .contains(&hex::encode(*key(1).to_bytes()))
     );
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_dropped_until_its_row_is_released_up_to_that() {
+    let server = Server::start().await;
+    let ring = Keyring::new(server.login("signer").await, DATABASE);
+    let another = Keyring::new(server.login("signer").await, ANOTHER);
+    for number in 1..=2 {
+        ring.store(key(number)).await.unwrap();
+    }
+    another.store(key(3)).await.unwrap();
+    // Written twice, and for a key that another database has as well.
+    for number in [1, 2, 1, 2] {
+        let key = public_key(1);
+        ring.withdrawals().remember(&key, number).await.unwrap();
+    }
+    ring.withdrawals()
+        .remember(&public_key(3), 1)
+        .await
+        .unwrap();
+    assert_eq!(another.load(&keys([3])).await.loaded, 1);
+    for (released, loaded) in [(0, 1), (1, 1), (2, 2), (1, 1)] {
+        let mut expected = keys([1, 2]);
+        expected.held.insert(public_key(1), released);
+        let report = ring.load(&expected).await;
+        assert_eq!(report.loaded, loaded, "released up to {released}");
+        let problem = (released < 2).then_some(&KeyError::Withdrawn);
+        assert_eq!(report.problems.get(&public_key(1)), problem);
+        assert_eq!(ring.get(&public_key(1)).is_some(), released == 2);
+    }
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_while_vault_was_away_is_remembered_at_the_next_load() {
+    let server = Server::start().await;
+    let ring = Keyring::new(server.login("signer").await, DATABASE);
+    let expected = Expected {
+        withdrawn: [(public_key(1), 0), (public_key(2), 3)].into(),
+        ..Expected::default()
+    };
+    for _ in 0..2 {
+        ring.load(&expected).await;
+        let known = ring.withdrawals().all().await.unwrap();
+        assert_eq!(known, [(public_key(1), 1), (public_key(2), 4)].into());
+    }
 }

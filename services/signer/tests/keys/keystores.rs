@@ -1,7 +1,7 @@
 //! EIP-2335 keystores of our own, sound and not.
 
+use crate::made::public_key;
 use crate::made::{PASSWORD, keystore, of_secret};
-use crate::support::public_key;
 use berth_signer::domain::keystore::{Keystore, KeystoreError};
 use serde_json::{Value, json};
 

@@ -14,6 +14,8 @@ mod keystores;
 mod made;
 mod public;
 mod sealing;
-mod support;
+#[expect(dead_code, reason = "tests of the process use the rest")]
+#[path = "../support/vault.rs"]
+mod vault;
 #[path = "../compat/vectors.rs"]
 mod vectors;

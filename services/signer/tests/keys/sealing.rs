@@ -1,7 +1,7 @@
 //! Keystores that owners seal to the signer.
 
-use crate::made::{INFO, content, keystore, seal};
-use crate::support::{Server, key, public_key};
+use crate::made::{INFO, content, key, keystore, public_key, seal};
+use crate::vault::Server;
 use berth_core::AccountId;
 use berth_secrets::SignerPath;
 use berth_signer::domain::keystore::KeystoreError;
@@ -12,7 +12,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_sealed_keystore_opens_with_any_replica_for_its_account_alone() {
     let server = Server::start().await;
-    let vault = server.signer().await;
+    let vault = server.login("signer").await;
     let (one, other) = tokio::join!(SealingKey::obtain(&vault), SealingKey::obtain(&vault));
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_eq!(one.public_key(), other.public_key());
@@ -40,7 +40,9 @@ async fn a_sealed_keystore_opens_with_any_replica_for_its_account_alone() {
 #[tokio::test]
 async fn what_is_sealed_and_is_no_keystore_is_refused_without_quoting_it() {
     let server = Server::start().await;
-    let sealing = SealingKey::obtain(&server.signer().await).await.unwrap();
+    let sealing = SealingKey::obtain(&server.login("signer").await)
+        .await
+        .unwrap();
     let owner = AccountId::generate();
     let open = |content: &str| {
         let (encapsulated, ciphertext) = seal(sealing.public_key(), INFO, owner, content);
@@ -68,7 +70,7 @@ async fn what_is_sealed_and_is_no_keystore_is_refused_without_quoting_it() {
 #[tokio::test]
 async fn nobody_can_put_another_public_key_in_the_place_of_the_signers() {
     let server = Server::start().await;
-    let vault = server.signer().await;
+    let vault = server.login("signer").await;
     let forged = hex::encode([9; 32]);
     let secret = key(1).to_bytes();
     let ciphertext = vault.encrypt(&*secret, "sealing key of another").await;

@@ -17,7 +17,7 @@ use sqlx::{Connection as _, PgConnection};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-const CHAIN: &str = "ethereum-test";
+pub(crate) const CHAIN: &str = "ethereum-test";
 /// Keys that come, by number.
 const IMPORTED: std::ops::RangeInclusive<u8> = 1..=10;
 /// Keys that are made.
@@ -25,13 +25,13 @@ const MADE: u32 = 4;
 
 /// An account, and its way to the signer.
 #[derive(Clone)]
-struct Owner<'a> {
-    account: AccountId,
+pub(crate) struct Owner<'a> {
+    pub(crate) account: AccountId,
     site: &'a Site,
 }
 
 impl<'a> Owner<'a> {
-    async fn of(site: &'a Site) -> Self {
+    pub(crate) async fn of(site: &'a Site) -> Self {
         let put = pb::PutChainRequest {
             chain: Some(pb::SigningChain {
                 name: CHAIN.to_owned(),
@@ -55,7 +55,7 @@ impl<'a> Owner<'a> {
     }
 
     /// The way to the signer that serves now: each takes a port of its own.
-    async fn client(&self) -> SigningServiceClient<Channel> {
+    pub(crate) async fn client(&self) -> SigningServiceClient<Channel> {
         SigningServiceClient::new(self.site.channel("gateway").await)
     }
 
@@ -83,7 +83,10 @@ impl<'a> Owner<'a> {
         answer.await.into_inner().keys
     }
 
-    async fn generate(self, wanted: pb::GenerateKeysRequest) -> pb::GenerateKeysResponse {
+    pub(crate) async fn generate(
+        self,
+        wanted: pb::GenerateKeysRequest,
+    ) -> pb::GenerateKeysResponse {
         let answer = eventually("the keys are made", async || {
             let request = request_for(self.account, wanted.clone());
             self.client().await.generate_keys(request).await.ok()
@@ -91,7 +94,7 @@ impl<'a> Owner<'a> {
         answer.await.into_inner()
     }
 
-    async fn list(&self) -> Vec<pb::Validator> {
+    pub(crate) async fn list(&self) -> Vec<pb::Validator> {
         let request = request_for(self.account, pb::ListValidatorsRequest::default());
         let all = self.client().await.list_validators(request).await;
         all.unwrap().into_inner().validators

@@ -32,4 +32,7 @@ mod record;
 #[path = "../compat/requests.rs"]
 mod requests;
 mod signer;
+#[expect(dead_code, reason = "tests of keys use the rest")]
+#[path = "../support/vault.rs"]
 mod vault;
+mod withdrawn;

@@ -69,6 +69,11 @@ impl Server {
         config
     }
 
+    /// Ends it for good.
+    pub(crate) async fn stop(self) {
+        self.vault.stop().await;
+    }
+
     /// Has it answer nothing.
     pub(crate) fn pause(&self) {
         self.signal(Signal::SIGSTOP);
