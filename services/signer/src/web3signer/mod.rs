@@ -169,7 +169,7 @@ impl Duty {
     /// it is signed is not decided here.
     async fn understand(&self, asker: &Asker, key: &str, body: Bytes) -> Result<Asked, Unsigned> {
         let known = self.known(asker, key)?;
-        let public_key = known.policy.public_key;
+        let (public_key, state) = (known.policy.public_key, known.state);
         if !self.requests.take((public_key, asker.placement_id)) {
             let detail = "too many requests for this validator";
             return Err(Refusal::new(Reason::RateLimited, detail).into());
@@ -184,7 +184,7 @@ impl Duty {
         // Before the decision: what is recorded can be signed.
         let key = self.keyring.get(&public_key).ok_or_else(|| {
             // Nobody holds a key that its owner stopped.
-            let (reason, detail) = match known.state {
+            let (reason, detail) = match state {
                 State::Disabled | State::Removed => (Reason::Disabled, "signs nothing now"),
                 State::Quarantined | State::Active => {
                     (Reason::KeyNotLoaded, "is not held by this signer now")
