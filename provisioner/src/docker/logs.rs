@@ -4,6 +4,7 @@ use super::engine::Engine;
 use crate::error::{Error, Result, said};
 use crate::harden;
 use crate::ssh::Session;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use http_body_util::{BodyExt, Limited};
@@ -13,12 +14,16 @@ use std::collections::VecDeque;
 const WHAT: &str = "read a log";
 /// Most bytes that are read of a refusal.
 const MAX_REFUSAL: usize = 64 << 10;
+/// Longest time that the engine puts before a line, with the space after it.
+const MAX_STAMP: usize = "2026-11-25T13:06:00.123456789+00:00 ".len();
 
 /// Which log lines to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogQuery {
     /// This many last lines.
     pub tail: u32,
+    /// Only lines of this time and later.
+    pub since: Option<DateTime<Utc>>,
     /// Whether to go on as lines come.
     pub follow: bool,
     /// Longest line in bytes; the rest of a longer one is dropped.
@@ -30,6 +35,8 @@ pub struct LogQuery {
 pub struct LogLine {
     /// Whether it came on standard error.
     pub stderr: bool,
+    /// When the engine took it, if it says so.
+    pub time: Option<DateTime<Utc>>,
     /// Text without its end.
     pub text: String,
 }
@@ -60,7 +67,12 @@ impl Session {
 
 async fn open(engine: &Engine, name: &str, query: LogQuery) -> Result<Incoming> {
     let LogQuery { tail, follow, .. } = query;
-    let path = format!("/containers/{name}/logs?stdout=1&stderr=1&tail={tail}&follow={follow}");
+    let mut path = format!("/containers/{name}/logs?stdout=1&stderr=1&timestamps=1");
+    path.push_str(&format!("&tail={tail}&follow={follow}"));
+    if let Some(since) = query.since {
+        let (seconds, nanos) = (since.timestamp(), since.timestamp_subsec_nanos());
+        path.push_str(&format!("&since={seconds}.{nanos:09}"));
+    }
     let answer = engine.stream(&path).await?;
     if answer.status().is_success() {
         return Ok(answer.into_body());
@@ -169,7 +181,8 @@ impl Frames {
                 Some(piece) => (piece, true),
                 None => (piece, false),
             };
-            let room = self.max_line.saturating_sub(self.line().text.len());
+            let room = self.max_line.saturating_add(MAX_STAMP);
+            let room = room.saturating_sub(self.line().text.len());
             let piece = &piece[..piece.len().min(room)];
             self.line().text.extend_from_slice(piece);
             if ends {
@@ -190,8 +203,10 @@ impl Frames {
         let stderr = self.stderr;
         let line = std::mem::take(self.line());
         let text = String::from_utf8_lossy(&line.text);
-        let text = text.trim_end_matches('\r').to_owned();
-        self.lines.push_back(LogLine { stderr, text });
+        let (time, text) = stamped(text.trim_end_matches('\r'));
+        let end = text.floor_char_boundary(self.max_line);
+        let text = text[..end].to_owned();
+        self.lines.push_back(LogLine { stderr, time, text });
     }
 
     /// The log ended: what is left is a line too.
@@ -202,6 +217,15 @@ impl Frames {
                 self.finish();
             }
         }
+    }
+}
+
+/// The time before a line and the line; all of it is the line where no time stands.
+fn stamped(line: &str) -> (Option<DateTime<Utc>>, &str) {
+    let (stamp, text) = line.split_once(' ').unwrap_or((line, ""));
+    match DateTime::parse_from_rfc3339(stamp) {
+        Ok(time) => (Some(time.to_utc()), text),
+        Err(_) => (None, line),
     }
 }
 
@@ -239,6 +263,20 @@ mod tests {
         assert_eq!(texts(&frames), ["1234", "ab"]);
     }
 
+    #[test]
+    fn the_engines_time_is_taken_from_a_line_and_nothing_else_is() {
+        let mut frames = Frames::new(100);
+        frames.feed(&frame(1, b"2026-11-25T13:06:00.123456789Z height=7 ok\n"));
+        frames.feed(&frame(1, b"2026-11-25T13:06:01Z \nno time\n"));
+        assert_eq!(texts(&frames), ["height=7 ok", "", "no time"]);
+        let times = frames.lines.iter().map(|line| line.time);
+        let nanos: Vec<_> = times
+            .map(|t| t.and_then(|t| t.timestamp_nanos_opt()))
+            .collect();
+        let first = 1_795_611_960_123_456_789;
+        assert_eq!(nanos, [Some(first), Some(first + 876_543_211), None]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -252,7 +290,7 @@ mod tests {
             frames.end();
             // A byte that is not UTF-8 becomes a character of three.
             prop_assert!(frames.lines.iter().all(|l| l.text.len() <= 3 * 16));
-            prop_assert!(frames.out.text.len() <= 16 && frames.header.len() <= 8);
+            prop_assert!(frames.out.text.len() <= 16 + MAX_STAMP && frames.header.len() <= 8);
         }
     }
 }

@@ -210,6 +210,7 @@ fn a_container_stops_in_time_and_its_log_is_read_and_followed() {
 
         let query = LogQuery {
             tail: 100,
+            since: None,
             follow: true,
             max_line: 100,
         };
@@ -218,6 +219,17 @@ fn a_container_stops_in_time_and_its_log_is_read_and_followed() {
         lines.sort_by(|a, b| a.text.trim_start().cmp(b.text.trim_start()));
         let texts: Vec<(bool, usize)> = lines.iter().map(|l| (l.stderr, l.text.len())).collect();
         assert_eq!(texts, [(false, 100), (false, 3), (true, 3)]);
+
+        let newest = lines.iter().max_by_key(|line| line.time).unwrap();
+        assert!(newest.time.is_some());
+        let since = LogQuery {
+            follow: false,
+            since: newest.time,
+            ..query
+        };
+        let rest = session.logs(&name, since).await.unwrap();
+        let rest: Vec<_> = rest.map(Result::unwrap).collect().await;
+        assert_eq!(rest.as_slice(), std::slice::from_ref(newest));
 
         let follow = session.logs(&name, query).await.unwrap().count();
         let stop = session.stop(&deployment.placement, &name, Duration::from_secs(1));

@@ -121,6 +121,7 @@ fn a_secret_is_in_the_container_and_nowhere_else() {
             &spec.name,
             berth_provisioner::docker::LogQuery {
                 tail: 100,
+                since: None,
                 follow: false,
                 max_line: 1000,
             },

@@ -1,5 +1,6 @@
 //! `berth health`: what the signals of a node add up to.
 
+use super::again::Again;
 use super::context::{Authed, ContextArgs};
 use super::output::{OutputArgs, fields, json, span, time, word};
 use anyhow::Context as _;
@@ -36,10 +37,19 @@ pub(super) async fn run(context: &ContextArgs, health: Health) -> anyhow::Result
         });
     }
     let request = pb::WatchHealthRequest { node_id };
-    let mut stream = client.watch_health(request).await?.into_inner();
-    while let Some(answer) = stream.message().await? {
+    let ask = || {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move { client.watch_health(request).await }
+    };
+    let (mut again, mut last) = (Again::new(), None);
+    // A stream that is asked for again begins with what may have been told.
+    while let Some(answer) = again
+        .next(ask, |answer, _| last.as_ref() != Some(answer))
+        .await?
+    {
+        let answer = last.insert(answer);
         if health.output.is_json() {
-            println!("{}", json(&answer)?);
+            println!("{}", json(answer)?);
         } else if let Some(health) = &answer.health {
             println!("{}", line(health));
         }

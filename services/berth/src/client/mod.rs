@@ -1,6 +1,7 @@
 //! The client: what people and scripts type.
 
 mod account;
+mod again;
 mod chain;
 mod confirm;
 mod context;
@@ -13,6 +14,7 @@ mod key;
 mod keystore_files;
 mod launch;
 mod lease;
+mod logs;
 mod machine;
 mod node;
 mod offer;

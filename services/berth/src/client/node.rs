@@ -4,7 +4,7 @@ use super::context::{Authed, ContextArgs};
 use super::launch::{self, Launch};
 use super::output::{OutputArgs, fields, table, time, word};
 use super::watch::Watch;
-use super::{progress, request_id};
+use super::{logs, progress, request_id};
 use anyhow::Context as _;
 use berth_proto::provisioning::v1::node_status::State;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Follow everything that happens to a node
     Watch(One),
     /// Print the log of a node
-    Logs(Logs),
+    Logs(logs::Logs),
     /// Stop a node and keep its data
     Stop(Change),
     /// Start a stopped node
@@ -53,24 +53,6 @@ pub(crate) struct One {
     node: String,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-/// Arguments of `logs`.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:
-  berth node logs n1 --component node --tail 20 --follow")]
-pub(crate) struct Logs {
-    /// Name or id
-    node: String,
-    /// Which container; the chain's first when absent
-    #[arg(long, default_value = "")]
-    component: String,
-    /// Only this many last lines
-    #[arg(long, default_value_t = 100)]
-    tail: i32,
-    /// Go on as lines come
-    #[arg(long, short)]
-    follow: bool,
 }
 
 /// A change that can be waited for.
@@ -116,7 +98,7 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
             let id = node.context("an answer without a node")?.id;
             progress::follow(Watch::new(&client, &id, 0), one.output.is_json()).await
         }
-        Command::Logs(arguments) => logs(&mut client, arguments).await,
+        Command::Logs(arguments) => logs::run(&mut client, arguments).await,
         Command::Stop(change) => {
             let after = newest(&mut client, &change).await?;
             let request = pb::StopNodeRequest {
@@ -196,34 +178,6 @@ async fn get(client: &mut Client, node: &str) -> anyhow::Result<Option<Node>> {
         node_id: node.to_owned(),
     };
     Ok(client.get_node(request).await?.into_inner().node)
-}
-
-async fn logs(client: &mut Client, arguments: Logs) -> anyhow::Result<()> {
-    let request = pb::StreamNodeLogsRequest {
-        node_id: arguments.node,
-        component: arguments.component,
-        tail: arguments.tail,
-        follow: arguments.follow,
-    };
-    let mut stream = client.stream_node_logs(request).await?.into_inner();
-    while let Some(answer) = stream.message().await? {
-        println!("{}", printable(&answer.line));
-    }
-    Ok(())
-}
-
-/// The line comes from a machine that is not ours: no control sequence of it
-/// reaches the terminal.
-fn printable(line: &str) -> String {
-    line.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }
 
 async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {

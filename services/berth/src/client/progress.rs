@@ -47,6 +47,15 @@ impl Steps {
         }
     }
 
+    /// Says a line between the steps.
+    fn speaker(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let bar = self.bar.clone();
+        move |line| match &bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+
     fn line(&self, event: &NodeEvent) -> String {
         let percent = if event.percent >= 0 {
             format!("{:3} % ", event.percent)
@@ -115,6 +124,7 @@ pub(super) async fn wait_for(
     at_most: Duration,
 ) -> anyhow::Result<pb::Node> {
     let steps = Steps::new();
+    watch.say(steps.speaker());
     let mut last = pb::Node::default();
     let watched = async {
         while let Some(answer) = watch.next().await? {

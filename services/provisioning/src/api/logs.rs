@@ -6,7 +6,7 @@ use crate::{catalogue, store};
 use berth_core::{Error, Result};
 use berth_provisioner::docker::LogQuery;
 use berth_provisioner::spec::PlacementRef;
-use berth_runtime::{auth, pg};
+use berth_runtime::{auth, pg, wire};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tonic::Request;
@@ -24,7 +24,10 @@ pub(super) async fn stream(
 ) -> Result<BoxStream<'static, Result<pb::StreamNodeLogsResponse>>> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
+    let since = request.since.map(|time| wire::time("since", time));
+    let since = since.transpose()?;
     let tail = match u32::try_from(request.tail) {
+        Ok(0) if since.is_some() => MAX_TAIL,
         Ok(0) => DEFAULT_TAIL,
         Ok(tail) => tail.min(MAX_TAIL),
         Err(_) => return Err(Error::invalid("tail", "must not be negative")),
@@ -64,6 +67,7 @@ pub(super) async fn stream(
     };
     let query = LogQuery {
         tail,
+        since,
         follow: request.follow,
         max_line: MAX_LINE,
     };
@@ -73,6 +77,7 @@ pub(super) async fn stream(
         Ok(pb::StreamNodeLogsResponse {
             component: component.clone(),
             line: shortened(line.text),
+            time: line.time.map(wire::timestamp),
         })
     });
     Ok(lines.take_until(api.stop.clone().cancelled_owned()).boxed())

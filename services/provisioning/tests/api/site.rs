@@ -8,6 +8,7 @@ use berth_provisioner::spec::{Deployment, PlacementRef};
 use berth_provisioner::wipe::WipeReport;
 use berth_provisioner::{Error, HostKey, Result, Target};
 use berth_provisioning::reconcile::{Action, Answer, Site};
+use chrono::DateTime;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use std::collections::BTreeSet;
@@ -228,8 +229,10 @@ impl Site for ScriptedSite {
     ) -> Answer<'a, BoxStream<'static, Result<LogLine>>> {
         let lines = (1..=query.tail.min(3)).map(|number| LogLine {
             stderr: false,
+            time: DateTime::from_timestamp(number.into(), 1),
             text: format!("line {number} of {}", component(container)),
         });
+        let lines = lines.filter(|line| line.time >= query.since);
         let lines: Vec<_> = lines.map(Ok).collect();
         let log = stream::iter(lines);
         let log = if query.follow {

@@ -266,6 +266,7 @@ async fn the_log_of_a_running_node_is_streamed(db: PgPool) {
         component: component.to_owned(),
         tail: 2,
         follow,
+        since: None,
     };
     let lines = all
         .api
@@ -278,6 +279,28 @@ async fn the_log_of_a_running_node_is_streamed(db: PgPool) {
         .collect()
         .await;
     assert_eq!(lines, ["line 1 of node", "line 2 of node"]);
+    let since = pb::StreamNodeLogsRequest {
+        tail: 0,
+        since: Some(prost_types::Timestamp {
+            seconds: 2,
+            nanos: 1,
+        }),
+        ..ask("", false)
+    };
+    let since = from(all.account, since);
+    let lines = all.api.stream_node_logs(since).await.unwrap();
+    let lines = lines.into_inner().map(Result::unwrap);
+    let lines: Vec<_> = lines
+        .map(|line| (line.line, line.time.unwrap().nanos))
+        .collect()
+        .await;
+    assert_eq!(
+        lines,
+        [
+            ("line 2 of node".to_owned(), 1),
+            ("line 3 of node".to_owned(), 1)
+        ]
+    );
     let refused = all
         .api
         .stream_node_logs(from(all.account, ask("none", false)))
