@@ -5,6 +5,7 @@ use crate::domain::validator::State;
 use crate::domain::{Chain, PublicKey, Validator};
 use crate::store::{history, validators};
 use berth_core::{AccountId, Error, Result};
+use berth_runtime::pg;
 use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 
@@ -22,12 +23,13 @@ pub enum Extent {
 }
 
 /// An interchange of validators of an account; of all that are silent when none
-/// is named.
+/// is named. From now on they may sign elsewhere: their rows say so before this
+/// returns.
 ///
 /// # Errors
 ///
 /// [`Error::Precondition`] when one of them may sign still, [`Error::NotFound`]
-/// for another account's.
+/// for another account's, [`Error::Conflict`] when one changes meanwhile.
 pub async fn export(
     db: &PgPool,
     account: AccountId,
@@ -45,6 +47,10 @@ pub async fn export(
         }
         Extent::Minified => BTreeMap::new(),
     };
+    txn.commit().await.map_err(pg::error)?;
+    let mut txn = db.begin().await.map_err(pg::error)?;
+    validators::mark_exported(&mut txn, &silent).await?;
+    txn.commit().await.map_err(pg::error)?;
     let known = silent.iter().map(|one| (one.public_key, one.watermarks));
     interchange::complete(chain.genesis_validators_root, &known.collect(), &signed)
 }

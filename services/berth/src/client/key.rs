@@ -118,7 +118,8 @@ pub(crate) struct Enable {
     /// Public key
     #[arg(value_parser = typed::public_key)]
     public_key: String,
-    /// State that the key is used nowhere else, as a quarantined one needs; on record
+    /// State that the key is used nowhere else; on record. Needed by one that is quarantined,
+    /// or whose protection was exported: it may have been given to another signer
     #[arg(long)]
     fresh: bool,
     #[command(flatten)]
@@ -163,7 +164,8 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
             let answer = answer.inspect_err(|status| {
                 if status.code() == Code::FailedPrecondition && !enable.fresh {
                     eprintln!(
-                        "Where it is quarantined: --fresh states that it is used nowhere else."
+                        "Where it is quarantined, or its protection was exported: --fresh states \
+                         that it is used nowhere else."
                     );
                 }
             })?;

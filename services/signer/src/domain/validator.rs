@@ -99,6 +99,14 @@ pub struct Validator {
     pub create_time: DateTime<Utc>,
 }
 
+fn exported() -> Error {
+    Error::precondition(
+        "PROTECTION_EXPORTED",
+        "what the key signed was given away since it was disabled, or may have been: state that \
+         it is used nowhere else, or import what it signed there",
+    )
+}
+
 /// What is known of a key's past when it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Past {
@@ -123,6 +131,9 @@ impl Validator {
             let why = "the key of the validator is not in Vault yet; import it again";
             return Err(Error::precondition("VALIDATOR_STATE", why));
         }
+        if self.exported && event == Event::Enable {
+            return Err(exported());
+        }
         let why = match event {
             Event::Enable => "",
             Event::EnableFresh => "its owner states that its key is used nowhere else",
@@ -137,8 +148,24 @@ impl Validator {
         Ok(Self {
             state,
             status_reason,
+            exported: self.exported && event != Event::EnableFresh,
             ..self.clone()
         })
+    }
+
+    /// That it may be enabled without a word about its past, where Vault knows
+    /// withdrawals up to `withdrawn`. One of which this row knows nothing may
+    /// have been followed by an export.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Precondition`] where only its owner can know.
+    pub fn remembers(&self, withdrawn: i64) -> Result<()> {
+        let own = i64::from(self.state == State::Disabled);
+        if withdrawn > self.released.saturating_add(own) {
+            return Err(exported());
+        }
+        Ok(())
     }
 
     /// Its key came with a request and is in Vault now.
@@ -228,6 +255,21 @@ mod tests {
         // What its owner decided meanwhile stays.
         let held = came(State::Disabled, None).held(request, Past::Fresh);
         assert_eq!(held.unwrap().state, State::Disabled);
+    }
+
+    #[test]
+    fn a_key_whose_past_was_given_away_needs_its_owners_word() {
+        let disabled = Validator {
+            exported: true,
+            ..came(State::Disabled, Some(Uuid::from_u128(1)))
+        };
+        assert!(disabled.apply(Event::Enable).is_err());
+        assert!(disabled.apply(Event::Disable).unwrap().exported);
+        assert!(!disabled.apply(Event::EnableFresh).unwrap().exported);
+        for (state, known, lost) in [(State::Disabled, 1, 2), (State::Active, 0, 1)] {
+            let row = came(state, Some(Uuid::from_u128(1)));
+            assert!(row.remembers(known).is_ok() && row.remembers(lost).is_err());
+        }
     }
 
     #[test]

@@ -132,6 +132,9 @@ pub async fn enable(
     released: i64,
 ) -> Result<Validator> {
     let before = validators::lock(conn, account, key).await?;
+    if event == Event::Enable {
+        before.remembers(released)?;
+    }
     let after = Validator {
         released: released.max(before.released),
         ..before.apply(event)?

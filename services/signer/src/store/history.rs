@@ -11,8 +11,9 @@ use sqlx::{PgConnection, PgPool, Postgres, Row as _, Transaction};
 use std::collections::BTreeMap;
 
 /// Raises watermarks of the account's validators of a chain to those that are
-/// imported; lowers none. The roots that are imported are not kept. Returns how
-/// many validators it found.
+/// imported; lowers none. The roots that are imported are not kept. What has a
+/// vote above all that is known here tells what was signed since an export.
+/// Returns how many validators it found.
 ///
 /// # Errors
 ///
@@ -43,7 +44,8 @@ pub async fn raise(
              source_epoch = greatest(source_epoch, source),
              target_epoch = greatest(target_epoch, target),
              attestation_root = case when source > source_epoch or target >= target_epoch
-                                     then null else attestation_root end
+                                     then null else attestation_root end,
+             exported = exported and not coalesce(target > coalesce(target_epoch, -1), false)
          from held where validator.public_key = held.public_key",
     )
     .bind(account)

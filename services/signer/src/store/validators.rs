@@ -117,6 +117,37 @@ pub async fn silent(
     .map_err(pg::error)
 }
 
+/// Notes that what these signed is given away, unless one of them changed since
+/// it was read.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] when one changed.
+pub async fn mark_exported(conn: &mut PgConnection, read: &[Validator]) -> Result<()> {
+    let marked = sqlx::query(
+        "with held as (
+             select public_key from validator
+             join unnest($1::bytea[], $2::bigint[]) as read (key, as_of)
+               on public_key = key and version = as_of
+             order by public_key for update of validator
+         )
+         update validator set exported = true
+         from held where validator.public_key = held.public_key",
+    )
+    .bind(bytes(read.iter().map(|one| &one.public_key)))
+    .bind(read.iter().map(|one| one.version).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map_err(pg::error)?;
+    if marked.rows_affected() == u64::try_from(read.len()).map_err(Error::internal)? {
+        Ok(())
+    } else {
+        Err(Error::Conflict {
+            resource: Resource::Validator,
+        })
+    }
+}
+
 /// Finds the validator of a key, locked; where there is none yet, makes one
 /// that signs nothing. `None` when another account has it.
 ///

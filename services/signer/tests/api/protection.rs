@@ -99,3 +99,40 @@ async fn an_import_raises_watermarks_of_the_accounts_validators_alone(db: PgPool
     assert_eq!(fields(&refused), ["metadata.genesis_validators_root"]);
     assert_eq!(known().await, after);
 }
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn an_exported_key_signs_again_by_its_owners_word_or_with_what_it_signed_since(db: PgPool) {
+    let house = House::new(db).await;
+    let keys = house.validators(1).await;
+    let enable = async |fresh| {
+        let request = house.call(pb::EnableValidatorRequest {
+            request_id: id(),
+            public_key: keys[0].to_string(),
+            fresh,
+        });
+        house.api.enable_validator(request).await.map(drop)
+    };
+    let import_of = async |vote| {
+        let known = interchange(GENESIS_ROOT, &keys[0], 7, vote);
+        import(&house, known).await.unwrap();
+    };
+    import_of((3, 4)).await;
+    house.disable(&keys[0]).await.unwrap();
+    export(&house, &keys, true).await.unwrap();
+    // What was exported says nothing of what came after it.
+    import_of((3, 4)).await;
+    let refused = enable(false).await.unwrap_err();
+    assert_eq!(reason(&refused), "PROTECTION_EXPORTED");
+    import_of((3, 5)).await;
+    enable(false).await.unwrap();
+
+    house.disable(&keys[0]).await.unwrap();
+    enable(false).await.unwrap();
+    house.disable(&keys[0]).await.unwrap();
+    export(&house, &[], false).await.unwrap();
+    let refused = enable(false).await.unwrap_err();
+    assert_eq!(reason(&refused), "PROTECTION_EXPORTED");
+    enable(true).await.unwrap();
+    house.disable(&keys[0]).await.unwrap();
+    enable(false).await.unwrap();
+}
