@@ -303,7 +303,11 @@ fn know_what_was_signed_elsewhere(berth: &Berth, owner: &Owner) {
         "{}",
         foreign.said
     );
-    berth.run(&["key", "enable", FIRST]);
+    // Nothing was read of what it voted for since it was exported.
+    let refused = berth.ask(&["key", "enable", FIRST]);
+    assert_eq!(refused.code, Some(5), "{}", refused.said);
+    assert!(refused.said.contains("--fresh"), "{}", refused.said);
+    berth.run(&["key", "enable", FIRST, "--fresh"]);
 }
 
 fn are_made(berth: &Berth, owner: &Owner) {
