@@ -102,6 +102,8 @@ pub(crate) const ROWS: &[Service] = &[
             ("StreamNodeLogs", &["gateway"]),
             ("ScanHostKey", &["gateway"]),
             ("GetMachineSetup", &["gateway"]),
+            ("GetValidatorOnChain", &["gateway"]),
+            ("PublishVoluntaryExit", &["gateway"]),
         ],
     },
     Service {

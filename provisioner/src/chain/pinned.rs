@@ -50,6 +50,15 @@ pub struct Fork {
     pub version: [u8; 4],
 }
 
+impl Pinned {
+    /// Length of an epoch.
+    #[must_use]
+    pub fn seconds_per_epoch(&self) -> u64 {
+        let slots = if self.preset == "minimal" { 8 } else { 32 };
+        u64::from(self.seconds_per_slot) * slots
+    }
+}
+
 impl ChainEntry {
     /// What the signer is to believe of the network.
     ///

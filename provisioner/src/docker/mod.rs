@@ -4,6 +4,7 @@
 //! made again and finds what is there. Images are in `images`, the shape of a
 //! container in `harden`.
 
+mod call;
 mod containers;
 mod engine;
 mod exec;
@@ -11,6 +12,7 @@ mod logs;
 mod networks;
 mod observe;
 
+pub use call::{Answered, Call};
 pub use containers::Ensured;
 pub(crate) use engine::Engine;
 pub use logs::{LogLine, LogQuery};

@@ -18,6 +18,7 @@ mod logs;
 mod machine;
 mod node;
 mod offer;
+mod onchain;
 mod output;
 mod passwords;
 mod progress;

@@ -1,9 +1,11 @@
 //! `berth validator`: the on-chain identities that sign.
 
 use super::context::{Authed, ContextArgs};
+use super::onchain;
 use super::output::{OutputArgs, fields, table, time, word};
 use super::voluntary_exit::{self, Exit};
 use super::{request_id, typed};
+use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
 use berth_proto::signing::v1::signing_service_client::SigningServiceClient;
 use berth_proto::signing::v1::validator_status::State;
 use berth_proto::signing::v1::{self as pb, Validator};
@@ -21,7 +23,7 @@ pub(crate) enum Command {
     Show(One),
     /// Change fee recipient or gas limit
     Set(Set),
-    /// Sign the exit of a validator, which cannot be taken back
+    /// End a validator, which cannot be taken back
     Exit(Exit),
 }
 
@@ -85,7 +87,13 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
         }
         Command::Show(one) => {
             let validator = get(&mut client, &one.public_key).await?;
-            print(one.output, validator)
+            let on_chain = on_chain(channel, one.output, validator.as_ref()).await;
+            one.output
+                .print(&pb::GetValidatorResponse { validator }, |answer| {
+                    let mut table = answer.validator.as_ref().map_or_else(Table::new, describe);
+                    table.add_rows(on_chain.map(|line| ["on the chain".to_owned(), line]));
+                    table
+                })
         }
         Command::Set(set) => {
             let change = pb::ValidatorSpec {
@@ -131,6 +139,25 @@ pub(super) async fn get(
         public_key: public_key.to_owned(),
     };
     Ok(client.get_validator(request).await?.into_inner().validator)
+}
+
+/// What its node says of it, for people; nothing where it has none.
+async fn on_chain(
+    channel: Authed,
+    output: OutputArgs,
+    validator: Option<&Validator>,
+) -> Option<String> {
+    let placed = |status: &pb::ValidatorStatus| !status.node_id.is_empty();
+    let validator = validator.filter(|one| one.status.as_ref().is_some_and(placed))?;
+    if output.is_json() {
+        return None;
+    }
+    let mut provisioning = ProvisioningServiceClient::new(channel);
+    let known = onchain::get(&mut provisioning, &validator.public_key).await;
+    Some(known.map_or_else(
+        |status| format!("not told: {}", status.message()),
+        |known| onchain::line(&known),
+    ))
 }
 
 /// Changes the fee recipient, unless it is empty, and the gas limit, if wanted.

@@ -3,7 +3,8 @@
 use super::pb;
 use crate::catalogue;
 use crate::domain::{
-    Chain, Component, Duty, Health, Node, NodeEvent, Placement, PlacementState, Role, Source, State,
+    Chain, Component, Duty, Health, Node, NodeEvent, Placement, PlacementState, Role, Source,
+    Standing, State,
 };
 use berth_core::{Error, Result, Violations};
 use berth_provisioner::chain::{self, ChainEntry};
@@ -108,17 +109,46 @@ pub(super) fn validators(keys: &[String]) -> Result<Vec<String>> {
     let mut parsed = Vec::new();
     for (i, key) in keys.iter().enumerate() {
         let field = format!("spec.validators[{i}]");
-        let key = key.to_ascii_lowercase();
-        let digits = key.strip_prefix("0x").unwrap_or_default();
-        if digits.len() != 96 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            wrong.add(field, "is no public key: `0x` and 96 hex digits");
-        } else if seen.insert(key.clone()) {
+        let Some(key) = wrong.absorb(public_key(&field, key))? else {
+            continue;
+        };
+        if seen.insert(key.clone()) {
             parsed.push(key);
         } else {
             wrong.add(field, "is named twice");
         }
     }
     wrong.finish(Some(parsed))
+}
+
+/// The public key of a validator from the wire, in lower case.
+pub(super) fn public_key(field: &str, key: &str) -> Result<String> {
+    let key = key.to_ascii_lowercase();
+    let digits = key.strip_prefix("0x").unwrap_or_default();
+    if digits.len() == 96 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(key)
+    } else {
+        Err(Error::invalid(
+            field,
+            "is no public key: `0x` and 96 hex digits",
+        ))
+    }
+}
+
+/// Where the chain has a validator in its life.
+pub(super) fn standing(standing: Standing) -> pb::validator_on_chain::State {
+    use pb::validator_on_chain::State;
+    match standing {
+        Standing::PendingInitialized => State::PendingInitialized,
+        Standing::PendingQueued => State::PendingQueued,
+        Standing::ActiveOngoing => State::ActiveOngoing,
+        Standing::ActiveExiting => State::ActiveExiting,
+        Standing::ActiveSlashed => State::ActiveSlashed,
+        Standing::ExitedUnslashed => State::ExitedUnslashed,
+        Standing::ExitedSlashed => State::ExitedSlashed,
+        Standing::WithdrawalPossible => State::WithdrawalPossible,
+        Standing::WithdrawalDone => State::WithdrawalDone,
+    }
 }
 
 /// Where the machine comes from and for how long, from the wire.

@@ -1,9 +1,11 @@
 //! The log of a container, read through the machine's SSH session.
 
 use super::{Api, nodes, pb};
+use crate::domain::{Node, Placement};
 use crate::reconcile::{site_error, target};
 use crate::{catalogue, store};
 use berth_core::{Error, Result};
+use berth_provisioner::Target;
 use berth_provisioner::docker::LogQuery;
 use berth_provisioner::spec::PlacementRef;
 use berth_runtime::{auth, pg, wire};
@@ -50,28 +52,14 @@ pub(super) async fn stream(
     };
     drop(conn);
 
-    let at = target(&api.others.machine(placement.machine_id).await?)?;
-    let whose = PlacementRef {
-        node_id: node.id.to_string(),
-        placement_id: placement.id.to_string(),
-        fence: placement.fence.get(),
-    };
-    let seen = api.site.observe(&at, &whose).await.map_err(site_error)?;
-    let found = seen.containers.iter().find(|c| c.component == component);
-    let Some(container) = found else {
-        let why = format!(
-            "node `{}` has no container `{component}` on its machine",
-            node.name
-        );
-        return Err(Error::precondition("NO_CONTAINER", why));
-    };
+    let found = find(api, &node, &placement, &component).await?;
     let query = LogQuery {
         tail,
         since,
         follow: request.follow,
         max_line: MAX_LINE,
     };
-    let lines = api.site.logs(&at, &container.name, query).await;
+    let lines = api.site.logs(&found.at, &found.name, query).await;
     let lines = lines.map_err(site_error)?.map(move |line| {
         let line = line.map_err(site_error)?;
         Ok(pb::StreamNodeLogsResponse {
@@ -81,6 +69,45 @@ pub(super) async fn stream(
         })
     });
     Ok(lines.take_until(api.stop.clone().cancelled_owned()).boxed())
+}
+
+/// A container of a node's current placement.
+pub(super) struct Found {
+    /// Its machine.
+    pub(super) at: Target,
+    /// The placement.
+    pub(super) whose: PlacementRef,
+    /// Its name there.
+    pub(super) name: String,
+}
+
+/// Finds the container of a component on the machine.
+pub(super) async fn find(
+    api: &Api,
+    node: &Node,
+    placement: &Placement,
+    component: &str,
+) -> Result<Found> {
+    let at = target(&api.others.machine(placement.machine_id).await?)?;
+    let whose = PlacementRef {
+        node_id: node.id.to_string(),
+        placement_id: placement.id.to_string(),
+        fence: placement.fence.get(),
+    };
+    let seen = api.site.observe(&at, &whose).await.map_err(site_error)?;
+    let mut containers = seen.containers.into_iter();
+    let Some(container) = containers.find(|c| c.component == component) else {
+        let why = format!(
+            "node `{}` has no container `{component}` on its machine",
+            node.name
+        );
+        return Err(Error::precondition("NO_CONTAINER", why));
+    };
+    Ok(Found {
+        at,
+        whose,
+        name: container.name,
+    })
 }
 
 /// A byte that is no UTF-8 became a character of three.

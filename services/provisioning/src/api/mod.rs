@@ -6,6 +6,7 @@ mod launch;
 mod logs;
 mod machines;
 mod nodes;
+mod onchain;
 mod placements;
 mod validators;
 mod watch;
@@ -159,6 +160,20 @@ impl ProvisioningService for Api {
         request: Request<pb::GetMachineSetupRequest>,
     ) -> Result<Response<pb::GetMachineSetupResponse>, Status> {
         reply(machines::setup(self, request).await)
+    }
+
+    async fn get_validator_on_chain(
+        &self,
+        request: Request<pb::GetValidatorOnChainRequest>,
+    ) -> Result<Response<pb::GetValidatorOnChainResponse>, Status> {
+        reply(onchain::get(self, request).await)
+    }
+
+    async fn publish_voluntary_exit(
+        &self,
+        request: Request<pb::PublishVoluntaryExitRequest>,
+    ) -> Result<Response<pb::PublishVoluntaryExitResponse>, Status> {
+        reply(onchain::publish(self, request).await)
     }
 }
 

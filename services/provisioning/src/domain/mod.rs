@@ -1,5 +1,6 @@
 //! What provisioning decides, as values: no database, no machine, no clock.
 
+mod beacon;
 mod chain;
 mod life;
 mod node;
@@ -8,6 +9,7 @@ pub mod plan;
 mod share;
 mod verdict;
 
+pub use beacon::{OnChain, SignedExit, Standing, active_epochs, epoch_at, holds_exit};
 pub use chain::{Chain, ChainFiles};
 pub use life::{Event, State, Transition};
 pub use node::{Component, Duty, Health, NewNode, Node, NodeEvent, Role, Said, Source, Step};

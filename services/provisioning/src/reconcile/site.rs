@@ -6,7 +6,7 @@
 
 use berth_core::PlacementId;
 use berth_proto::inventory::v1::Machine;
-use berth_provisioner::docker::{LogLine, LogQuery, Observed};
+use berth_provisioner::docker::{Answered, Call, LogLine, LogQuery, Observed};
 use berth_provisioner::facts::Facts;
 use berth_provisioner::files::SECRETS_DIR;
 use berth_provisioner::firewall::PortRule;
@@ -81,6 +81,14 @@ pub trait Site: Send + Sync + 'static {
         command: &'a [&'a str],
         stdin: &'a [u8],
     ) -> Answer<'a, Vec<u8>>;
+    /// Calls a port of a container of a placement over HTTP.
+    fn call<'a>(
+        &'a self,
+        at: &'a Target,
+        whose: &'a PlacementRef,
+        container: &'a str,
+        call: Call<'a>,
+    ) -> Answer<'a, Answered>;
     /// Reads the log of a container.
     fn logs<'a>(
         &'a self,
@@ -157,6 +165,19 @@ impl Site for Machines {
             let session = self.session(at).await?;
             let run = session.container_exec(container, command, stdin);
             Box::pin(run).await?.success("the agent's command")
+        })
+    }
+
+    fn call<'a>(
+        &'a self,
+        at: &'a Target,
+        whose: &'a PlacementRef,
+        container: &'a str,
+        call: Call<'a>,
+    ) -> Answer<'a, Answered> {
+        Box::pin(async move {
+            let session = self.session(at).await?;
+            session.call(whose, container, call).await
         })
     }
 

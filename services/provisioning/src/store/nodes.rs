@@ -116,6 +116,28 @@ pub async fn get_by_name(conn: &mut PgConnection, account: AccountId, name: &Nam
     .ok_or_else(|| Error::not_found(Resource::Node, name))
 }
 
+/// Finds the node of the account to which a validator belongs.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn of_validator(
+    conn: &mut PgConnection,
+    account: AccountId,
+    public_key: &str,
+) -> Result<Option<Node>> {
+    sqlx::query_as(
+        "select * from node
+         where account_id = $1 and $2 = any (validators) and state <> 'retired'
+         order by (state = 'running') desc, id desc limit 1",
+    )
+    .bind(account)
+    .bind(public_key)
+    .fetch_optional(conn)
+    .await
+    .map_err(pg::error)
+}
+
 /// The nodes of an account, newest first.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ mod fence;
 mod held;
 mod launch;
 mod nodes;
+mod onchain;
 mod outside;
 mod placements;
 mod signer;

@@ -1,7 +1,9 @@
 //! A machine that is scripted: it remembers what was brought to it, and breaks
 //! when told to. It is no real machine and says so in its facts.
 
-use berth_provisioner::docker::{ContainerState, LogLine, LogQuery, Observed, ObservedContainer};
+use berth_provisioner::docker::{
+    Answered, Call, ContainerState, LogLine, LogQuery, Observed, ObservedContainer,
+};
 use berth_provisioner::facts::{Disk, Facts};
 use berth_provisioner::harden::spec_hash;
 use berth_provisioner::spec::{Deployment, PlacementRef};
@@ -20,6 +22,9 @@ use tokio::sync::Notify;
 pub(crate) const HOST_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAjuSS9iBTMIBsa9kjRDN8SvhvXZMCRgQpDnTZtxN/QE";
 
+/// What answers a call of a container: from its body, or none, and its path.
+pub(crate) type Speaks = Box<dyn FnMut(&str, Option<&str>) -> (u16, String) + Send>;
+
 /// What stands on the machine.
 #[derive(Default)]
 pub(crate) struct Standing {
@@ -36,6 +41,8 @@ pub(crate) struct Standing {
     pub(crate) gate: Option<Arc<Notify>>,
     /// Breaks the session before that action, counted from now, once.
     pub(crate) lost_before: Option<usize>,
+    /// What answers calls of its containers.
+    pub(crate) speaks: Option<Speaks>,
 }
 
 /// A machine for tests.
@@ -219,6 +226,26 @@ impl Site for ScriptedSite {
             Ok(Vec::new())
         };
         Box::pin(ready(run()))
+    }
+
+    fn call<'a>(
+        &'a self,
+        _at: &'a Target,
+        whose: &'a PlacementRef,
+        container: &'a str,
+        call: Call<'a>,
+    ) -> Answer<'a, Answered> {
+        let answered = self.reach().map(|mut standing| {
+            let found = standing.containers.iter().find(|c| c.name == container);
+            assert_eq!(found.unwrap().placement_id, whose.placement_id);
+            let speaks = standing.speaks.as_mut().unwrap();
+            let (status, body) = speaks(call.path, call.body);
+            Answered {
+                status,
+                body: body.into_bytes(),
+            }
+        });
+        Box::pin(ready(answered))
     }
 
     fn logs<'a>(
