@@ -31,6 +31,7 @@ use anchor::Anchor;
 use api::Api;
 use batch::Batcher;
 use berth_core::{Error, Result};
+use berth_proto::signing::v1::custody_service_server::CustodyServiceServer;
 use berth_proto::signing::v1::grant_service_server::GrantServiceServer;
 use berth_proto::signing::v1::signing_service_server::SigningServiceServer;
 use berth_runtime::identity::Trust;
@@ -93,7 +94,8 @@ pub async fn start(
     let plain = web3signer::admin_routes(Arc::clone(&duty), vec![keys.counts]);
     let services = server::routes()?
         .add_service(SigningServiceServer::new(api.clone()))
-        .add_service(GrantServiceServer::new(api));
+        .add_service(GrantServiceServer::new(api.clone()))
+        .add_service(CustodyServiceServer::new(api));
     let services = Routes::from(services.into_axum_router().merge(plain).merge(keymanager));
     let placements = Routes::from(web3signer::duty_routes(duty));
     for (name, listener, trust, routes) in [

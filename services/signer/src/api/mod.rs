@@ -1,6 +1,7 @@
 //! The signer's gRPC API: one method an rpc, each a single call.
 
 mod convert;
+mod custody;
 mod exits;
 mod grants;
 mod keys;

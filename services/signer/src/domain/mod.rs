@@ -3,6 +3,7 @@
 pub mod bls;
 pub mod chain;
 pub mod claim;
+pub mod custody;
 pub mod derive;
 pub mod eth;
 pub mod interchange;

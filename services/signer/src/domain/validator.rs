@@ -31,6 +31,8 @@ pub enum Event {
     Disable,
     /// Its key was destroyed.
     Remove,
+    /// Nothing of it was seen on its chain for long enough.
+    Silence,
 }
 
 impl State {
@@ -40,13 +42,13 @@ impl State {
     ///
     /// [`Error::Precondition`] when the state forbids it.
     pub fn apply(self, event: Event) -> Result<Self> {
-        use Event::{Disable, Enable, EnableFresh, Remove};
+        use Event::{Disable, Enable, EnableFresh, Remove, Silence};
         use State::{Active, Disabled, Quarantined, Removed};
         let forbidden = |what| Err(Error::precondition("VALIDATOR_STATE", what));
         match (self, event) {
-            (Quarantined | Active | Disabled, EnableFresh) | (Active | Disabled, Enable) => {
-                Ok(Active)
-            }
+            (Quarantined | Active | Disabled, EnableFresh)
+            | (Active | Disabled, Enable)
+            | (Quarantined, Silence) => Ok(Active),
             (Quarantined, Enable) => {
                 forbidden("the validator is QUARANTINED; state that its key is used nowhere else")
             }
@@ -57,6 +59,10 @@ impl State {
             }
             (Quarantined | Disabled, Remove) | (Removed, Remove | Disable) => Ok(Removed),
             (Active, Remove) => forbidden("the validator is ACTIVE; disable it first"),
+            // Its owner decided otherwise meanwhile.
+            (Active | Disabled | Removed, Silence) => {
+                forbidden("the validator is not QUARANTINED any more")
+            }
             (Removed, Enable | EnableFresh) => {
                 forbidden("the validator is REMOVED and its key is destroyed")
             }
@@ -139,6 +145,7 @@ impl Validator {
             Event::EnableFresh => "its owner states that its key is used nowhere else",
             Event::Disable => "disabled by its owner",
             Event::Remove => "its key is destroyed",
+            Event::Silence => "nothing of it was seen on its chain",
         };
         let status_reason = if state == self.state {
             self.status_reason.clone()
@@ -168,6 +175,19 @@ impl Validator {
         Ok(())
     }
 
+    /// It waits on in quarantine, for this reason.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Precondition`] when it does not wait.
+    pub fn stays(&self, status_reason: String) -> Result<Self> {
+        self.state.apply(Event::Silence)?;
+        Ok(Self {
+            status_reason,
+            ..self.clone()
+        })
+    }
+
     /// Its key came with a request and is in Vault now.
     ///
     /// # Errors
@@ -188,8 +208,9 @@ impl Validator {
                 ..held.apply(Event::EnableFresh)?
             }),
             Past::Unknown => Ok(Self {
-                status_reason: "imported without what its key signed before; state that the key \
-                                is used nowhere else"
+                status_reason: "imported without what its key signed before, and no observer of \
+                                its chain has said anything of it; state that the key is used \
+                                nowhere else"
                     .to_owned(),
                 ..held
             }),
@@ -203,19 +224,34 @@ mod tests {
 
     #[test]
     fn every_event_in_every_state_leads_where_the_table_says() {
-        use Event::{Disable, Enable, EnableFresh, Remove};
+        use Event::{Disable, Enable, EnableFresh, Remove, Silence};
         use State::{Active, Disabled, Quarantined, Removed};
         let table = [
-            (Quarantined, [None, Some(Active), None, Some(Removed)]),
-            (Active, [Some(Active), Some(Active), Some(Disabled), None]),
+            (
+                Quarantined,
+                [None, Some(Active), None, Some(Removed), Some(Active)],
+            ),
+            (
+                Active,
+                [Some(Active), Some(Active), Some(Disabled), None, None],
+            ),
             (
                 Disabled,
-                [Some(Active), Some(Active), Some(Disabled), Some(Removed)],
+                [
+                    Some(Active),
+                    Some(Active),
+                    Some(Disabled),
+                    Some(Removed),
+                    None,
+                ],
             ),
-            (Removed, [None, None, Some(Removed), Some(Removed)]),
+            (Removed, [None, None, Some(Removed), Some(Removed), None]),
         ];
         for (state, row) in table {
-            for (event, after) in [Enable, EnableFresh, Disable, Remove].into_iter().zip(row) {
+            for (event, after) in [Enable, EnableFresh, Disable, Remove, Silence]
+                .into_iter()
+                .zip(row)
+            {
                 assert_eq!(state.apply(event).ok(), after, "{state:?} {event:?}");
             }
         }

@@ -3,6 +3,7 @@
 pub mod bindings;
 pub mod chains;
 pub mod checks;
+pub mod custody;
 pub mod decide;
 pub mod fences;
 pub mod history;

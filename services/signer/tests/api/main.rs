@@ -10,6 +10,7 @@
 
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
+mod custody;
 mod exits;
 mod generate;
 mod grants;

@@ -1,5 +1,6 @@
 //! Between messages and domain types. Nothing else in this API sees both.
 
+mod custody;
 mod grants;
 mod keys;
 mod validators;
@@ -9,6 +10,7 @@ use crate::keys::Wish;
 use berth_core::{Error, Result, Violations};
 use berth_runtime::wire;
 
+pub(super) use custody::seen;
 pub(super) use grants::{binding, chain, fence};
 pub(super) use keys::{import, imported, new_keys};
 pub(super) use validators::edit;
