@@ -1,6 +1,7 @@
 //! Configuration of monitoring.
 
 use berth_runtime::pg::DatabaseConfig;
+use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,27 @@ pub struct Config {
     /// Where everything received is passed on to.
     #[serde(default)]
     pub forward: ForwardConfig,
+    /// Who looks at chains for us.
+    #[serde(default)]
+    pub observe: Vec<ObserveConfig>,
+}
+
+/// Beacon nodes of one chain, none of them on a leased machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObserveConfig {
+    /// Name of the chain in the catalogue.
+    pub chain: String,
+    /// Where their standard API answers; the next is asked where one fails.
+    /// Providers put their key into it.
+    pub urls: Vec<SecretString>,
+    /// Longest wait for one answer, from 1 to 300 seconds.
+    #[serde(default = "timeout_seconds")]
+    pub timeout_seconds: u64,
+}
+
+const fn timeout_seconds() -> u64 {
+    30
 }
 
 /// The operator's collector.

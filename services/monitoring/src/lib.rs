@@ -11,6 +11,7 @@
 //! Deliberately absent: rules over samples.
 
 pub mod api;
+pub mod beacon;
 pub mod domain;
 pub mod forward;
 pub mod otlp;
@@ -19,7 +20,7 @@ pub mod store;
 
 mod config;
 
-pub use config::{Config, ForwardConfig};
+pub use config::{Config, ForwardConfig, ObserveConfig};
 
 use api::Api;
 use berth_core::Result;
@@ -33,6 +34,7 @@ use berth_runtime::tasks::Tasks;
 use berth_runtime::{pg, server};
 use forward::Forward;
 use otlp::Receiver;
+use reconcile::{Custody, Endpoints};
 
 /// Starts monitoring's tasks.
 ///
@@ -53,6 +55,13 @@ pub async fn start(config: &Config, platform: &Platform, tasks: &mut Tasks) -> R
     let sweep = reconcile::reconciler(db.clone());
     reconcile::wake(&db).await?;
     tasks.spawn("reconcile", sweep.run(notices.clone(), stop.clone()));
+    let endpoints = Endpoints::new(&config.observe)?;
+    if !config.observe.is_empty() {
+        endpoints.wake(&db).await?;
+        let custody = Custody::new(platform.signer());
+        let observer = reconcile::observer(db.clone(), endpoints, custody);
+        tasks.spawn("observe", observer.run(notices.clone(), stop.clone()));
+    }
 
     let receiver = Receiver::new(db.clone(), forward);
     let api = Api::new(db, notices, stop.clone());

@@ -11,6 +11,9 @@ use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServ
 use clap::Args;
 use comfy_table::Table;
 
+/// Gwei in one coin.
+const GWEI: u64 = 1_000_000_000;
+
 /// Arguments of `health`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -74,9 +77,15 @@ fn duty(health: &pb::Health) -> Option<String> {
     let duty = health.duty.as_ref()?;
     let state = word(duty.state().as_str_name(), "STATE_");
     let window = span(duty.window.as_ref());
+    let balance = duty.balance_gwei.map(|gwei| {
+        let (whole, rest) = (gwei / GWEI, gwei % GWEI);
+        format!(", balance {whole}.{rest:09}")
+    });
     Some(format!(
-        "{state}, {} done and {} missed in {window}",
-        duty.done, duty.missed
+        "{state}, {} done and {} missed in {window}{}",
+        duty.done,
+        duty.missed,
+        balance.unwrap_or_default()
     ))
 }
 

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use crate::store::samples::HistoryRow;
 use crate::store::targets::Target;
-use berth_core::{Fence, Result, Violations};
+use berth_core::{Fence, Name, Result, Violations};
 use berth_runtime::wire;
 use chrono::TimeDelta;
 use std::ops::RangeInclusive;
@@ -21,6 +21,8 @@ const SILENCE_S: i64 = 60;
 const WINDOW_S: RangeInclusive<i64> = 60..=6 * 3600;
 /// Longest name of a series, in bytes.
 const MAX_NAME: usize = 128;
+/// Most validators of a node.
+const MAX_KEYS: usize = 1000;
 /// Most blocks behind that may be accepted.
 const MAX_DISTANCE: i64 = 1_000_000_000;
 
@@ -40,6 +42,9 @@ pub(super) fn target(request: &pb::PutTargetRequest) -> Result<Target> {
         None => Some(None),
         Some(given) => signs(given, &mut violations).map(Some),
     };
+    let chain = wire::parse_optional::<Name>("chain", &request.chain);
+    let chain = violations.absorb(chain)?;
+    let public_keys = public_keys(&request.public_keys, &mut violations);
     let target = (|| {
         Some(Target {
             node_id: node_id?,
@@ -49,9 +54,27 @@ pub(super) fn target(request: &pb::PutTargetRequest) -> Result<Target> {
             running: request.running,
             expectation: expectation?,
             duty: duty?,
+            chain: chain?.map(|chain| chain.to_string()).unwrap_or_default(),
+            public_keys: public_keys?,
         })
     })();
     violations.finish(target)
+}
+
+fn public_keys(given: &[String], violations: &mut Violations) -> Option<Vec<String>> {
+    let is_key = |key: &String| {
+        let digits = key.strip_prefix("0x").filter(|digits| digits.len() == 96);
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let good = given.len() <= MAX_KEYS && given.iter().all(is_key);
+    let mut keys: Vec<_> = given.iter().map(|key| key.to_ascii_lowercase()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    violations.check(
+        "public_keys",
+        good.then_some(keys)
+            .ok_or_else(|| format!("must be at most {MAX_KEYS} keys, `0x` and 96 hex digits")),
+    )
 }
 
 fn signs(given: &pb::DutySigns, violations: &mut Violations) -> Option<Signs> {
@@ -152,10 +175,14 @@ fn duty(signs: &Signs, duty: Duty) -> pb::Duty {
         DutyState::NotInSet => pb::duty::State::NotInSet,
         DutyState::Earning => pb::duty::State::Earning,
         DutyState::Delinquent => pb::duty::State::Delinquent,
+        DutyState::Tombstoned => pb::duty::State::Tombstoned,
+        DutyState::Exiting => pb::duty::State::Exiting,
+        DutyState::Exited => pb::duty::State::Exited,
     };
     pb::Duty {
         state: state.into(),
-        reason: duty.reason.to_owned(),
+        reason: duty.reason.into_owned(),
+        balance_gwei: duty.balance,
         done: duty.done,
         missed: duty.missed,
         window: Some(wire::duration(TimeDelta::seconds(signs.window_s))),

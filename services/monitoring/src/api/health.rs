@@ -1,8 +1,8 @@
 //! Health calls.
 
 use super::{Api, convert, pb};
-use crate::domain::{assess, duty};
-use crate::store::{samples, targets};
+use crate::domain::{Told, assess, duty};
+use crate::store::{observed, samples, targets};
 use berth_core::{AccountId, Error, NodeId, Result};
 use berth_runtime::{auth, notices, pg, status, wire};
 use futures::StreamExt as _;
@@ -84,17 +84,20 @@ async fn read(api: &Api, account: AccountId, node: NodeId) -> Result<pb::Health>
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
     let target = targets::get(&mut conn, account, node).await?;
     let readings = samples::newest(&mut conn, node, target.fence).await?;
-    let health = assess(
-        &target.expectation,
-        &readings,
-        target.running,
-        berth_core::now(),
-    );
+    let now = berth_core::now();
+    let health = assess(&target.expectation, &readings, target.running, now);
     let duty = match &target.duty {
         None => None,
         Some(signs) => {
             let window = samples::counts(&mut conn, node, target.fence, signs).await?;
-            Some(duty(signs, &health, &readings, &window, target.running))
+            let on_chain =
+                observed::of_node(&mut conn, &target.chain, &target.public_keys, now).await?;
+            let told = Told {
+                readings: &readings,
+                window: &window,
+                on_chain: on_chain.as_ref(),
+            };
+            Some(duty(signs, &health, told, target.running))
         }
     };
     Ok(convert::health(&target, health, duty))

@@ -1,6 +1,12 @@
 //! Monitoring's slow work: forgetting history that is too old, and series that
 //! are sent no more; resolving incidents that do not come again.
 
+mod custody;
+mod observe;
+
+pub use custody::Custody;
+pub use observe::{Endpoints, observer};
+
 use crate::store::{incidents, samples};
 use berth_core::Result;
 use berth_runtime::pg;

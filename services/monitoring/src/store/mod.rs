@@ -1,6 +1,7 @@
 //! What monitoring remembers. The only place in this service with SQL.
 
 pub mod incidents;
+pub mod observed;
 pub mod samples;
 pub mod targets;
 

@@ -26,6 +26,10 @@ pub struct Target {
     /// How its duty is told, where it is.
     #[sqlx(json(nullable))]
     pub duty: Option<Signs>,
+    /// The chain that its validators are on.
+    pub chain: String,
+    /// Keys of its validators.
+    pub public_keys: Vec<String>,
 }
 
 /// Stores a target unless a higher fence is known.
@@ -38,15 +42,16 @@ pub async fn put(conn: &mut PgConnection, target: &Target) -> Result<()> {
     let stored = sqlx::query(
         "insert into target (node_id, account_id, placement_id, fence, running, min_peers,
              max_distance, max_block_age_s, min_disk_free_percent, silence_s, gpu_count,
-             duty)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             duty, chain, public_keys)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          on conflict (node_id) do update
          set placement_id = excluded.placement_id, fence = excluded.fence,
              running = excluded.running, min_peers = excluded.min_peers,
              max_distance = excluded.max_distance, max_block_age_s = excluded.max_block_age_s,
              min_disk_free_percent = excluded.min_disk_free_percent,
              silence_s = excluded.silence_s, gpu_count = excluded.gpu_count,
-             duty = excluded.duty, put_time = now()
+             duty = excluded.duty, chain = excluded.chain,
+             public_keys = excluded.public_keys, put_time = now()
          where target.fence <= excluded.fence and target.account_id = excluded.account_id",
     )
     .bind(target.node_id)
@@ -61,6 +66,8 @@ pub async fn put(conn: &mut PgConnection, target: &Target) -> Result<()> {
     .bind(target.expectation.silence_s)
     .bind(target.expectation.gpu_count)
     .bind(target.duty.as_ref().map(Json))
+    .bind(&target.chain)
+    .bind(&target.public_keys)
     .execute(&mut *conn)
     .await
     .map_err(pg::error)?
@@ -109,7 +116,8 @@ pub async fn get(conn: &mut PgConnection, account: AccountId, node: NodeId) -> R
 pub async fn find(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target>> {
     sqlx::query_as(
         "select node_id, account_id, placement_id, fence, running, min_peers, max_distance,
-                max_block_age_s, min_disk_free_percent, silence_s, gpu_count, duty
+                max_block_age_s, min_disk_free_percent, silence_s, gpu_count, duty, chain,
+                public_keys
          from target where node_id = $1",
     )
     .bind(node)
@@ -126,7 +134,8 @@ pub async fn find(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target
 pub async fn lock(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target>> {
     sqlx::query_as(
         "select node_id, account_id, placement_id, fence, running, min_peers, max_distance,
-                max_block_age_s, min_disk_free_percent, silence_s, gpu_count, duty
+                max_block_age_s, min_disk_free_percent, silence_s, gpu_count, duty, chain,
+                public_keys
          from target where node_id = $1 for no key update",
     )
     .bind(node)

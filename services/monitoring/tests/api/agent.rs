@@ -44,6 +44,7 @@ impl Monitoring {
                 max_connections: 4,
             },
             forward: ForwardConfig::default(),
+            observe: Vec::new(),
         };
         let platform = Platform {
             identity: pki.identity("monitoring"),

@@ -10,7 +10,7 @@ use prost_types::Duration;
 use sqlx::PgPool;
 use tonic::Code;
 
-fn signs() -> pb::DutySigns {
+pub(crate) fn signs() -> pb::DutySigns {
     pb::DutySigns {
         done: "hits".to_owned(),
         missed: "misses".to_owned(),

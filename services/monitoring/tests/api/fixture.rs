@@ -80,6 +80,8 @@ impl Node {
             }),
             running: true,
             duty: None,
+            chain: String::new(),
+            public_keys: Vec::new(),
         }
     }
 

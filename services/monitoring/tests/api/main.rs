@@ -5,6 +5,7 @@
 mod agent;
 #[path = "../../../runtime/tests/support/authority.rs"]
 mod authority;
+mod beacon;
 mod duty;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
@@ -15,6 +16,8 @@ mod held;
 mod history;
 mod incidents;
 mod listeners;
+mod node;
+mod observe;
 mod receive;
 mod refusals;
 mod samples;

@@ -270,6 +270,8 @@ pub(super) async fn expect(job: &Job<'_>, here: &Here, running: bool) -> Result<
             unready: signs.unready.unwrap_or_default(),
             window: seconds(signs.window_s),
         }),
+        chain: job.node.chain_id.clone(),
+        public_keys: job.node.validators.clone(),
     });
     let told = job.context.others.targets.clone().put_target(request).await;
     told.map(drop).map_err(asked("monitoring"))

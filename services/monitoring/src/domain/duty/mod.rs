@@ -3,9 +3,10 @@
 //!
 //! Deliberately absent: names of any chain's metrics. They come with its entry.
 
-use super::{Health, Readings, State};
+use super::{BeaconStatus, Health, OnChain, Readings, State};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// One miss in so many duties is borne.
 const ONE_IN: u128 = 10;
@@ -48,8 +49,7 @@ pub struct Count {
     pub value: f64,
 }
 
-/// Duty in one word. The chain's other answers (jailed, exited and so on) come
-/// with what tells them.
+/// Duty in one word. JAILED comes with the chains that jail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DutyState {
     /// Nothing tells yet.
@@ -62,33 +62,100 @@ pub enum DutyState {
     Earning,
     /// Misses it.
     Delinquent,
+    /// Shut out for ever.
+    Tombstoned,
+    /// On its way out.
+    Exiting,
+    /// Out.
+    Exited,
 }
 
 /// What the chain says of a node's duty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duty {
     /// In one word.
     pub state: DutyState,
-    /// Why, for people. Without numbers, so that it changes only when it has to.
-    pub reason: &'static str,
+    /// Why, for people. It counts validators and nothing else, so that it changes
+    /// only when it has to.
+    pub reason: Cow<'static, str>,
     /// How often the duty was done.
     pub done: u64,
     /// How often it was missed since it was first done, or at all.
     pub missed: u64,
+    /// All balances of its validators, in Gwei, where they were seen on chain.
+    pub balance: Option<u64>,
 }
 
-/// Judges a node that is meant to be `running` by its health, its newest samples
-/// and those samples of its counters, oldest first, that lie in the window.
+/// What there is to judge by.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The newest samples of the node.
+    pub readings: &'a Readings,
+    /// The samples of its counters, oldest first, that lie in the window.
+    pub window: &'a [Count],
+    /// What an endpoint that is not the machine's own says of its validators.
+    /// Where it contradicts the machine, it is believed.
+    pub on_chain: Option<&'a OnChain>,
+}
+
+/// Judges a node that is meant to be `running`.
 #[must_use]
-pub fn duty(
+pub fn duty(signs: &Signs, health: &Health, told: Told<'_>, running: bool) -> Duty {
+    let seen = Seen::new(signs, told.window);
+    let (state, reason) = told
+        .on_chain
+        .and_then(gone)
+        .unwrap_or_else(|| by_signals(signs, health, told, &seen, running));
+    Duty {
+        state,
+        reason,
+        done: whole(seen.done),
+        missed: whole(seen.missed),
+        balance: told.on_chain.map(OnChain::balance),
+    }
+}
+
+type Judged = (DutyState, Cow<'static, str>);
+
+/// What no machine changes any more: one slashed validator is told first; who
+/// leaves or left, once no other one of the node has duties.
+fn gone(on_chain: &OnChain) -> Option<Judged> {
+    let total = on_chain.validators.len();
+    let told = |count: usize, what| Cow::Owned(format!("{count} of {total} validators {what}"));
+    let slashed = on_chain.count(|one| one.slashed);
+    let exiting = on_chain.count(|one| one.status == BeaconStatus::ActiveExiting);
+    let exited = on_chain.count(|one| match one.status {
+        BeaconStatus::ExitedUnslashed
+        | BeaconStatus::ExitedSlashed
+        | BeaconStatus::WithdrawalPossible
+        | BeaconStatus::WithdrawalDone => true,
+        BeaconStatus::Unknown
+        | BeaconStatus::PendingInitialized
+        | BeaconStatus::PendingQueued
+        | BeaconStatus::ActiveOngoing
+        | BeaconStatus::ActiveExiting
+        | BeaconStatus::ActiveSlashed => false,
+    });
+    let ongoing = on_chain.count(|one| one.status == BeaconStatus::ActiveOngoing);
+    match (slashed, ongoing, exiting, exited) {
+        (1.., _, _, _) => Some((DutyState::Tombstoned, told(slashed, "slashed"))),
+        (0, 0, 1.., _) => Some((DutyState::Exiting, told(exiting, "leaving"))),
+        (0, 0, 0, 1..) => Some((DutyState::Exited, told(exited, "exited"))),
+        (0, 0, 0, 0) | (0, 1.., _, _) => None,
+    }
+}
+
+fn by_signals(
     signs: &Signs,
     health: &Health,
-    readings: &Readings,
-    window: &[Count],
+    told: Told<'_>,
+    seen: &Seen,
     running: bool,
-) -> Duty {
-    let seen = Seen::new(signs, window);
-    let active = readings.flag(&signs.in_set);
+) -> Judged {
+    let (readings, on_chain) = (told.readings, told.on_chain);
+    let has_duties = |on_chain: &OnChain| on_chain.count(|one| one.status.has_duties()) > 0;
+    let claimed = readings.flag(&signs.in_set);
+    let active = on_chain.map(has_duties).or(claimed);
     let unready = signs.unready.as_ref().and_then(|name| readings.flag(name));
     let behind = health.state == State::Syncing || unready == Some(true);
     let (state, reason) = match active {
@@ -109,38 +176,41 @@ pub fn duty(
             "nothing tells yet whether a validator is active",
         ),
         Some(false) => (DutyState::NotInSet, "none of its validators is active"),
-        Some(true) => active_one(health, &seen, signs.window_s),
+        Some(true) => return active_one(health, seen, signs.window_s, on_chain),
     };
-    Duty {
-        state,
-        reason,
-        done: whole(seen.done),
-        missed: whole(seen.missed),
-    }
+    (state, Cow::Borrowed(reason))
 }
 
 /// Judges a node whose validators are active and which follows the chain.
-fn active_one(health: &Health, seen: &Seen, window_s: i64) -> (DutyState, &'static str) {
-    if seen.earns() {
-        (DutyState::Earning, "")
+fn active_one(health: &Health, seen: &Seen, window_s: i64, on_chain: Option<&OnChain>) -> Judged {
+    let unseen = on_chain.and_then(|on_chain| unseen(on_chain, seen));
+    let reason = if unseen.is_none() && seen.earns() {
+        return (DutyState::Earning, Cow::Borrowed(""));
     } else if health.state == State::Down {
-        (
-            DutyState::Delinquent,
-            "node down: it does not answer its probes",
-        )
-    } else if seen.span.num_seconds() < window_s / 2 {
-        (DutyState::Unknown, "not watched for long enough yet")
+        "node down: it does not answer its probes"
+    } else if unseen.is_none() && seen.span.num_seconds() < window_s / 2 {
+        let short = Cow::Borrowed("not watched for long enough yet");
+        return (DutyState::Unknown, short);
     } else if seen.refused > 0.0 {
-        (
-            DutyState::Delinquent,
-            "signer refused: its refusals say why",
-        )
+        "signer refused: its refusals say why"
+    } else if let Some(unseen) = unseen {
+        return (DutyState::Delinquent, Cow::Owned(unseen));
     } else {
-        (
-            DutyState::Delinquent,
-            "duties are missed, and neither node nor signer says why",
-        )
-    }
+        "duties are missed, and neither node nor signer says why"
+    };
+    (DutyState::Delinquent, Cow::Borrowed(reason))
+}
+
+/// Whether the chain shows too few of the duties, whatever the machine claims:
+/// two epochs without a vote of more than one validator in ten. Epochs that
+/// began before the node last came back are not counted.
+fn unseen(on_chain: &OnChain, seen: &Seen) -> Option<String> {
+    let active = on_chain.count(|one| one.status.has_duties());
+    let silent = on_chain.silent(seen.back);
+    let told = format!(
+        "not seen on chain: no vote of {silent} of {active} active validators in two epochs"
+    );
+    (silent as u128 * ONE_IN > active as u128).then_some(told)
 }
 
 /// What the counters say.
@@ -152,6 +222,8 @@ struct Seen {
     /// From the first to the last sample of duties done, or of those missed where a client
     /// names a counter only once it has counted.
     span: TimeDelta,
+    /// When the first duty was done.
+    back: Option<DateTime<Utc>>,
 }
 
 impl Seen {
@@ -178,6 +250,7 @@ impl Seen {
             span: told
                 .and_then(|name| times(name).min().zip(times(name).max()))
                 .map_or(TimeDelta::zero(), |(first, last)| last - first),
+            back: back.map(|(first, _)| first),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The table of duty, and what no sample may do to it.
 
 use super::*;
-use crate::domain::{Expectation, Reading, assess};
+use crate::domain::{Calendar, Expectation, Observed, Reading, Track, assess};
 use proptest::prelude::*;
 
 const NOW: DateTime<Utc> = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
@@ -77,12 +77,21 @@ fn counters(done: &[f64], missed: &[f64], refused: &[f64]) -> Vec<Count> {
         .collect()
 }
 
+/// What the machine says, and nobody else.
+fn told<'a>(readings: &'a Readings, window: &'a [Count]) -> Told<'a> {
+    Told {
+        readings,
+        window,
+        on_chain: None,
+    }
+}
+
 /// Duty of a running node as it is seen so many seconds after its last sample.
 fn after(seconds: i64, values: &[(&str, f64)], window: &[Count]) -> Duty {
     let readings = readings(values);
     let now = NOW + TimeDelta::seconds(seconds);
     let health = assess(&EXPECTED, &readings, true, now);
-    duty(&signs(), &health, &readings, window, true)
+    duty(&signs(), &health, told(&readings, window), true)
 }
 
 const UP: [f64; 6] = [4.0, 4.0, 8.0, 8.0, 12.0, 12.0];
@@ -101,7 +110,7 @@ fn check(table: Vec<Case>) {
         let window = counters(done, missed, refused);
         let duty = after(0, &values, &window);
         assert_eq!(duty.state, state, "{values:?} {window:?} {duty:?}");
-        let told = duty.reason;
+        let told = &duty.reason;
         assert!(told.contains(reason), "`{told}` does not say `{reason}`");
         assert_eq!(told.is_empty(), state == DutyState::Earning);
     }
@@ -159,7 +168,7 @@ fn a_stopped_node_misses_nothing() {
     let readings = readings(&following());
     let health = assess(&EXPECTED, &readings, false, NOW);
     let window = counters(&FLAT, &UP, &UP);
-    let stopped = duty(&signs(), &health, &readings, &window, false);
+    let stopped = duty(&signs(), &health, told(&readings, &window), false);
     assert_eq!(stopped.state, DutyState::Unknown);
     assert_eq!(stopped.reason, "stopped by its owner");
 }
@@ -208,6 +217,117 @@ fn runs() -> impl Strategy<Value = Vec<(bool, u16)>> {
     proptest::collection::vec((proptest::bool::weighted(0.2), 0_u16..50), 1..40)
 }
 
+const CALENDAR: Calendar = Calendar {
+    genesis_time: 1_799_999_840,
+    slot_s: 2,
+    slots_per_epoch: 8,
+};
+
+/// Validators in these states, each silent in so many epochs up to the newest
+/// that can be looked at.
+fn on_chain(validators: &[(BeaconStatus, u64)]) -> OnChain {
+    let newest = CALENDAR.epoch_of(CALENDAR.slot_at(NOW)) - 2;
+    let validators = validators.iter().map(|(status, silent)| Observed {
+        public_key: String::new(),
+        index: Some(1),
+        status: *status,
+        slashed: status.name().contains("_slashed"),
+        balance: 32,
+        epoch: newest + 2,
+        track: Track {
+            seen_epoch: newest.checked_sub(*silent),
+            silent: (*silent > 0).then(|| (newest + 1 - silent, newest)),
+        },
+    });
+    OnChain {
+        calendar: CALENDAR,
+        validators: validators.collect(),
+    }
+}
+
+/// Duty of a node whose machine says that it earns, as an observer sees it.
+fn observed(validators: &[(BeaconStatus, u64)], done: &[f64]) -> Duty {
+    let on_chain = on_chain(validators);
+    let (readings, window) = (readings(&following()), counters(done, &FLAT, &FLAT));
+    let health = assess(&EXPECTED, &readings, true, NOW);
+    let told = Told {
+        on_chain: Some(&on_chain),
+        ..told(&readings, &window)
+    };
+    duty(&signs(), &health, told, true)
+}
+
+#[test]
+fn the_chain_knows_better_than_the_machine() {
+    use BeaconStatus::{
+        ActiveExiting, ActiveOngoing, ActiveSlashed, ExitedSlashed, ExitedUnslashed, PendingQueued,
+        Unknown, WithdrawalDone,
+    };
+    use DutyState::{Delinquent, Earning, Exited, Exiting, NotInSet, Tombstoned};
+    let well = (ActiveOngoing, 0);
+    for (validators, state, reason) in [
+        (&[well, well][..], Earning, ""),
+        (
+            &[well, (ActiveSlashed, 0)],
+            Tombstoned,
+            "1 of 2 validators slashed",
+        ),
+        (&[(ExitedSlashed, 0)], Tombstoned, "1 of 1"),
+        (
+            &[(WithdrawalDone, 0), (ExitedUnslashed, 0)],
+            Exited,
+            "2 of 2",
+        ),
+        (
+            &[(PendingQueued, 0), (ExitedUnslashed, 0)],
+            Exited,
+            "1 of 2",
+        ),
+        (
+            &[(ExitedUnslashed, 0), (ActiveExiting, 0)],
+            Exiting,
+            "1 of 2 validators leaving",
+        ),
+        (&[well, (ActiveExiting, 0)], Earning, ""),
+        (&[(PendingQueued, 0), (Unknown, 0)], NotInSet, "none of its"),
+        (&[well, (PendingQueued, 0)], Earning, ""),
+        (&[(ActiveOngoing, 1)], Earning, ""),
+        (
+            &[(ActiveOngoing, 2), well],
+            Delinquent,
+            "no vote of 1 of 2 active",
+        ),
+        (
+            &[(ActiveOngoing, 2), (PendingQueued, 0)],
+            Delinquent,
+            "1 of 1",
+        ),
+    ] {
+        let duty = observed(
+            validators,
+            &[0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0],
+        );
+        assert_eq!(duty.state, state, "{validators:?} {duty:?}");
+        assert!(duty.reason.contains(reason), "{duty:?}");
+        assert_eq!(duty.reason.is_empty(), state == Earning);
+        assert_eq!(duty.balance, Some(32 * validators.len() as u64));
+    }
+}
+
+#[test]
+fn silence_from_before_a_node_came_back_is_not_held_against_it() {
+    let silent = [(BeaconStatus::ActiveOngoing, 3)];
+    let back = observed(
+        &silent,
+        &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 8.0, 12.0],
+    );
+    assert_eq!(back.state, DutyState::Earning);
+    // Nothing came back: what the chain shows is the reason, at once.
+    let never = observed(&silent, &[0.0]);
+    assert_eq!(never.state, DutyState::Delinquent);
+    assert!(never.reason.starts_with("not seen on chain"), "{never:?}");
+}
+
 proptest! {
     #[test]
     fn growth_is_the_sum_of_all_steps_whatever_was_started_anew(runs in runs(), first in 0_u16..1000) {
@@ -248,7 +368,7 @@ proptest! {
         window.sort_by_key(|count| count.time);
         let now = NOW + TimeDelta::seconds(age);
         let health = assess(&EXPECTED, &readings, running, now);
-        let said = duty(&signs(), &health, &readings, &window, running);
+        let said = duty(&signs(), &health, told(&readings, &window), running);
         if said.state == DutyState::Earning {
             prop_assert!(running && !health.silent);
             prop_assert!(health.state != State::Syncing);
