@@ -107,6 +107,13 @@ pub(crate) const ROWS: &[Service] = &[
         ],
     },
     Service {
+        name: "berth.signing.v1.CustodyService",
+        methods: &[
+            ("ListQuarantined", &["monitoring"]),
+            ("ReportObservation", &["monitoring"]),
+        ],
+    },
+    Service {
         name: "berth.signing.v1.GrantService",
         methods: &[
             ("PutChain", &["provisioning"]),
