@@ -8,9 +8,9 @@
     reason = "a helper that panics is a test that fails"
 )]
 
+mod custody;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
-mod custody;
 mod exits;
 mod generate;
 mod grants;
