@@ -2,7 +2,7 @@
 //! makes of it. An epoch takes 8 seconds.
 
 use crate::house::{CHAIN, GENESIS_ROOT, House, fields, id, reason};
-use crate::support::public_key;
+use crate::made::public_key;
 use berth_core::NodeId;
 use berth_proto::signing::v1 as pb;
 use berth_proto::signing::v1::custody_service_server::CustodyService as _;
