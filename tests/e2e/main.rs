@@ -14,6 +14,7 @@ mod ethereum;
 mod keys;
 mod ledger;
 mod newcomer;
+mod refused;
 mod rows;
 mod sentinel;
 mod story;

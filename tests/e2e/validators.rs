@@ -2,6 +2,7 @@
 //! they attest from a leased machine while signers are killed, and nothing that
 //! they signed could be slashed.
 
+use crate::refused;
 use crate::story::{retire, text};
 use berth_rig::Machine;
 use berth_rig::devnet::{Devnet, Network};
@@ -24,6 +25,7 @@ pub(crate) fn earn(berth: &Berth) {
     let launched = launch(berth, &network);
     let machine_id = text(&launched, "/status/placement/machineId");
     earns(berth);
+    refused::becomes_an_incident(berth, &network, &berth.computer(&machine_id), NODE);
 
     // The agent asks the first before the second; each comes back by itself.
     berth.kill("signer");
