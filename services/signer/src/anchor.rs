@@ -3,12 +3,14 @@
 //!
 //! At most a second behind, moved by compare-and-set, shared by all replicas on
 //! one database. Vault away at start: nothing is signed until it answers. Vault
-//! away later: signing goes on, and the log says so once.
+//! away later: signing goes on, and the log says so once. A running signer also
+//! knows how far the database had come at its last look, and so notices without
+//! Vault, and with each new connection, when that is undone under it.
 
 use crate::domain::refusal::Reason;
 use crate::domain::{Chain, Refusal};
 use crate::store::checks::Lineage;
-use crate::store::seals::{self, Ceiling, Seal};
+use crate::store::seals::{self, Ceiling, Mark, Seal};
 use crate::store::withdrawn;
 use crate::withdrawals::Withdrawn;
 use berth_core::{Error, Result, report};
@@ -72,20 +74,32 @@ impl Position {
 /// Why nothing is signed before the first look.
 const NOT_COMPARED: &str = "not compared with Vault yet";
 
+/// What the looks have shown.
+#[derive(Debug, Clone)]
+struct Known {
+    /// Where the database lives that may be signed on, or why none may.
+    state: Result<Lineage, String>,
+    /// How far it had come when it last could be. Stays when it no longer may:
+    /// the anchor in Vault may be behind.
+    mark: Option<Mark>,
+}
+
 /// Holds a database against the anchor.
 #[derive(Debug)]
 pub struct Anchor {
     vault: Vault,
-    /// Where the database lives that may be signed on, or why none may.
-    state: RwLock<Result<Lineage, String>>,
+    known: RwLock<Known>,
 }
 
 impl Anchor {
     /// Nothing may be signed until [`Self::look`].
     #[must_use]
     pub fn new(vault: Vault) -> Self {
-        let state = RwLock::new(Err(NOT_COMPARED.to_owned()));
-        Self { vault, state }
+        let known = RwLock::new(Known {
+            state: Err(NOT_COMPARED.to_owned()),
+            mark: None,
+        });
+        Self { vault, known }
     }
 
     /// Whether this database may be signed on.
@@ -94,29 +108,32 @@ impl Anchor {
     ///
     /// `NOT_ANCHORED`, with what to do.
     pub fn check(&self) -> Result<(), Refusal> {
-        self.state()
+        self.known()
+            .state
             .map(drop)
             .map_err(|problem| Refusal::new(Reason::NotAnchored, problem))
     }
 
-    /// Whether what is signed may be recorded on a server of this lineage: a
-    /// promoted standby is met by a connection before the next look.
+    /// How far the database must have come for what is signed to be recorded
+    /// there, on a server of this lineage: a promoted standby, and a database that
+    /// was put back, are met by a connection before the next look.
     ///
     /// # Errors
     ///
-    /// Why not.
-    pub fn permits(&self, lineage: &Lineage) -> Result<(), String> {
-        let anchored = self.state()?;
+    /// Why nothing may be recorded there.
+    pub fn permits(&self, lineage: &Lineage) -> Result<Option<Mark>, String> {
+        let Known { state, mark } = self.known();
+        let anchored = state?;
         if *lineage == anchored {
-            Ok(())
+            Ok(mark)
         } else {
             Err(moved(&anchored, lineage))
         }
     }
 
-    fn state(&self) -> Result<Lineage, String> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.clone()
+    fn known(&self) -> Known {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.clone()
     }
 
     /// Seals and looks, again and again.
@@ -136,7 +153,11 @@ impl Anchor {
                     );
                 }
             }
-            let pause = if self.state().is_ok() { EVERY } else { AGAIN };
+            let pause = if self.known().state.is_ok() {
+                EVERY
+            } else {
+                AGAIN
+            };
             tokio::time::sleep(pause).await;
         }
     }
@@ -148,34 +169,52 @@ impl Anchor {
     /// When the database or Vault do not answer; then what was known stays.
     pub async fn look(&self, db: &PgPool) -> Result<()> {
         let mut conn = db.acquire().await.map_err(pg::error)?;
-        let verdict = self.verdict(&mut conn).await?;
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if *state != verdict {
-            match &verdict {
-                Ok(_) => tracing::info!("the database is anchored"),
-                Err(problem) => tracing::error!(problem, "nothing is signed"),
-            }
-            *state = verdict;
+        let before = self.known();
+        if let Some(problem) = undone(&mut conn, before.mark.as_ref()).await? {
+            self.learn(Err(problem), before.mark);
+            return Ok(());
         }
+        let here = here(&mut conn).await?;
+        if before.state.as_ref() == Ok(&here.lineage) {
+            seals::seal(&mut *conn).await?;
+            // Known from here on, whether Vault can be told or not.
+            let mark = seals::mark(&mut *conn).await?;
+            self.learn(before.state.clone(), mark);
+        }
+        let verdict = self.verdict(&mut conn, here, before.state.is_err()).await?;
+        let mark = match &verdict {
+            Ok(_) => seals::mark(&mut *conn).await?,
+            Err(_) => self.known().mark,
+        };
+        self.learn(verdict, mark);
         Ok(())
     }
 
-    /// Where the database lives when it is the anchored one, else why not.
-    async fn verdict(&self, conn: &mut PgConnection) -> Result<Result<Lineage, String>> {
-        let before = self.state();
-        let here = here(conn).await?;
-        if before.as_ref() == Ok(&here.lineage) {
-            seals::seal(&mut *conn).await?;
+    fn learn(&self, state: Result<Lineage, String>, mark: Option<Mark>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.state != state {
+            match &state {
+                Ok(_) => tracing::info!("the database is anchored"),
+                Err(problem) => tracing::error!(problem, "nothing is signed"),
+            }
         }
+        *known = Known { state, mark };
+    }
+
+    /// Where the database lives when it is the anchored one, else why not.
+    async fn verdict(
+        &self,
+        conn: &mut PgConnection,
+        here: Here,
+        anew: bool,
+    ) -> Result<Result<Lineage, String>> {
         let Some((version, known)) = self.read().await? else {
             return self.first(conn, here).await;
         };
         if let Some(problem) = difference(conn, &here, known.as_ref()).await? {
             return Ok(Err(problem));
         }
-        if before.is_err()
-            && let Some(problem) = seals::contradiction(conn).await?
-        {
+        if anew && let Some(problem) = seals::contradiction(conn).await? {
             return Ok(Err(format!("{problem}: {REMEDY}")));
         }
         let newest = seals::newest(&mut *conn).await?;
@@ -281,6 +320,16 @@ impl Anchor {
         let written = self.vault.write_record(&path, &fields, replaces).await;
         Ok(written.map_err(Error::unavailable)?.is_some())
     }
+}
+
+/// Why the database has not come as far as it had, if it has not.
+async fn undone(conn: &mut PgConnection, mark: Option<&Mark>) -> Result<Option<String>> {
+    Ok(match mark {
+        Some(mark) if !seals::reaches(&mut *conn, mark).await? => {
+            Some(format!("{}: {REMEDY}", seals::UNDONE))
+        }
+        Some(_) | None => None,
+    })
 }
 
 /// The database of a connection.

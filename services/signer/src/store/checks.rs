@@ -1,6 +1,7 @@
 //! What every connection has to be before anything is signed over it. No option
 //! turns any of this off.
 
+use super::seals::{self, Mark};
 use berth_core::{Error, Result, report};
 use berth_runtime::pg::{self, DatabaseConfig};
 use sqlx::migrate::MigrateError;
@@ -64,7 +65,7 @@ pub fn pool(config: &DatabaseConfig, connections: u32) -> Result<PgPool> {
 pub fn signing_pool(
     config: &DatabaseConfig,
     connections: u32,
-    permits: impl Fn(&Lineage) -> Result<(), String> + Send + Sync + 'static,
+    permits: impl Fn(&Lineage) -> Result<Option<Mark>, String> + Send + Sync + 'static,
 ) -> Result<PgPool> {
     let permits = Arc::new(permits);
     let pool = PgPoolOptions::new()
@@ -75,7 +76,8 @@ pub fn signing_pool(
         .after_connect(move |conn, _| {
             let permits = Arc::clone(&permits);
             Box::pin(async move {
-                permits(&admit(&mut *conn).await?).map_err(unsafe_database)?;
+                let reached = permits(&admit(&mut *conn).await?).map_err(unsafe_database)?;
+                come_so_far(&mut *conn, reached).await?;
                 // One plan fits every batch, and making it takes longer than
                 // carrying it out for one claim.
                 sqlx::query("set plan_cache_mode = force_generic_plan")
@@ -85,6 +87,18 @@ pub fn signing_pool(
             })
         });
     Ok(pool.connect_lazy_with(options(config)?))
+}
+
+/// Refuses a database that was put back while this signer runs.
+async fn come_so_far(conn: &mut PgConnection, reached: Option<Mark>) -> sqlx::Result<()> {
+    let Some(mark) = reached else {
+        return Ok(());
+    };
+    match seals::reaches(conn, &mark).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(unsafe_database(seals::UNDONE)),
+        Err(error) => Err(unsafe_database(report(&error))),
+    }
 }
 
 /// Who connects. `application_name` is how operators tell its sessions.

@@ -10,6 +10,9 @@ use uuid::Uuid;
 /// How many of the newest seals are computed again at start.
 const COMPUTED_AGAIN: i64 = 300;
 
+/// What is wrong with a database that does not reach a mark.
+pub const UNDONE: &str = "the database has gone back behind what this signer saw of it";
+
 /// The head of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Seal {
@@ -17,6 +20,17 @@ pub struct Seal {
     pub sequence: i64,
     /// What it holds, and all before it.
     pub hash: Vec<u8>,
+}
+
+/// How far a database had come, to be known again: a seal, and where its chain
+/// begins.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Mark {
+    /// The newest seal then.
+    #[sqlx(flatten)]
+    pub seal: Seal,
+    /// The number of the seal that began its chain.
+    pub begun: i64,
 }
 
 /// The identity of the database.
@@ -107,6 +121,41 @@ pub async fn newest(db: impl PgExecutor<'_>) -> Result<Option<Seal>> {
         .fetch_optional(db)
         .await
         .map_err(pg::error)
+}
+
+/// How far the database has come.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn mark(db: impl PgExecutor<'_>) -> Result<Option<Mark>> {
+    sqlx::query_as(
+        "select sequence, hash,
+                (select sequence from seal where begins order by sequence desc limit 1) as begun
+         from seal order by sequence desc limit 1",
+    )
+    .fetch_optional(db)
+    .await
+    .map_err(pg::error)
+}
+
+/// Whether the database has come so far: it has the seal, or it was anchored
+/// anew since, with every watermark raised.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn reaches(db: impl PgExecutor<'_>, mark: &Mark) -> Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from seal where sequence = $1 and hash = $2)
+             or exists (select from seal where begins and sequence > $3)",
+    )
+    .bind(mark.seal.sequence)
+    .bind(&mark.seal.hash)
+    .bind(mark.begun)
+    .fetch_one(db)
+    .await
+    .map_err(pg::error)
 }
 
 /// Whether this seal is here.

@@ -1,14 +1,19 @@
 //! Databases that went back, lost something or came from elsewhere: nothing is
 //! signed on them.
 
+use crate::eventually::eventually;
 use crate::ledger::Ledger;
 use crate::postgres::{ADMIN, DATABASE, OWNER, SERVING};
 use crate::signer::{Running, Site, said, signer};
 use crate::vault::Server;
+use berth_runtime::pg::DatabaseConfig;
 use berth_signer::anchor::Anchor;
 use berth_signer::domain::refusal::Reason;
+use berth_signer::store::{checks, seals};
+use berth_signer::withdrawals::Withdrawn;
 use nix::sys::signal::Signal;
 use std::fs;
+use std::sync::Arc;
 
 /// Far above what can be signed now.
 const FAR: i64 = 1_000_000_000_000;
@@ -134,6 +139,64 @@ async fn a_database_that_lost_records_signs_nothing() {
         refusal.detail.contains("older than its anchor"),
         "{refusal}"
     );
+}
+
+#[tokio::test]
+async fn a_database_put_back_under_a_running_signer_is_noticed_without_vault() {
+    let site = Site::start().await;
+    let vault = site.vault.hasty("signer").await;
+    let ledger = Ledger::open(&site).await;
+    let anchor = Arc::new(ledger.anchor(&vault).await);
+    let ours = ledger.validator(1).await;
+    ledger.sign(ours.block(10, 1)).await.unwrap();
+    ledger.sealed(&anchor).await;
+    let connected = async || {
+        let known = Arc::clone(&anchor);
+        let config = DatabaseConfig {
+            url: site.postgres.url(SERVING, DATABASE).into(),
+            max_connections: 1,
+        };
+        let permits = move |lineage: &_| known.permits(lineage);
+        let pool = checks::signing_pool(&config, 1, permits).unwrap();
+        pool.acquire().await.map(drop)
+    };
+    connected().await.unwrap();
+
+    // Vault goes away, a block is sealed that it never hears of, and all of that
+    // is undone.
+    site.vault.pause();
+    ledger.sign(ours.block(11, 1)).await.unwrap();
+    eventually("the block is sealed", async || {
+        anchor.look(&ledger.db).await.unwrap_err();
+        let seals = "select count(*) from seal where sequence > 1";
+        (site.postgres.psql(ADMIN, seals).trim() == "1").then_some(())
+    })
+    .await;
+    anchor.look(&ledger.db).await.unwrap_err();
+    let undo = "set session_replication_role = replica;
+                update validator set block_slot = 10;
+                delete from signature where slot = 11;
+                delete from seal where sequence > 1";
+    site.postgres.sql(DATABASE, undo).await;
+
+    connected().await.unwrap_err();
+    anchor.look(&ledger.db).await.unwrap();
+    let refusal = anchor.check().unwrap_err();
+    assert!(refusal.detail.contains(seals::UNDONE), "{refusal}");
+    // That Vault knows of nothing later changes nothing.
+    site.vault.resume();
+    anchor.look(&ledger.db).await.unwrap();
+    anchor.check().unwrap_err();
+    eventually("Vault answers", async || {
+        anchor.anew(&ledger.db, &[], &Withdrawn::new()).await.ok()
+    })
+    .await;
+    eventually("it may be signed on", async || {
+        anchor.look(&ledger.db).await.ok()?;
+        anchor.check().ok()
+    })
+    .await;
+    connected().await.unwrap();
 }
 
 #[tokio::test]
