@@ -8,7 +8,9 @@ mod incident;
 mod observed;
 mod reading;
 
-pub use activity::{Activity, Attestation, Block, Committee, EpochRecord, Inconsistent, activity};
+pub use activity::{
+    Activity, Attestation, Block, Committee, EpochRecord, Inconsistent, activity, has_quorum,
+};
 pub use duty::{Count, Duty, DutyState, Signs, Told, duty};
 pub use health::{Check, Health, Outcome, State, assess};
 pub use incident::{Incident, IncidentState, Refused, Severity};

@@ -5,7 +5,7 @@
 use super::custody::{Custody, Pinned};
 use crate::beacon::{Beacon, Header, Problem};
 use crate::config::ObserveConfig;
-use crate::domain::{BeaconStatus, Inconsistent, Observed, Track, activity};
+use crate::domain::{BeaconStatus, Inconsistent, Observed, Track, activity, has_quorum};
 use crate::store::observed;
 use berth_core::{Error, Result, report};
 use berth_runtime::pg;
@@ -117,11 +117,12 @@ impl Observer {
     async fn step(&self, claim: &Claim) -> Result<Outcome> {
         let mut conn = self.db.acquire().await.map_err(pg::error)?;
         let chain = observed::chain(&mut conn, claim.object_id).await?;
-        let beacons = chain
-            .as_ref()
-            .and_then(|(name, _)| self.endpoints.0.get(name));
-        let Some(((chain, epoch), beacons)) = chain.as_ref().zip(beacons) else {
+        let Some((chain, epoch)) = chain.as_ref() else {
             return Ok(Outcome::Done);
+        };
+        let Some(beacons) = self.endpoints.0.get(chain) else {
+            let why = "this replica has no endpoint for the chain";
+            return Ok(Outcome::wait(why, Duration::from_secs(PAUSE.1)));
         };
         let mut keys: BTreeSet<_> = observed::wanted(&mut conn, chain)
             .await?
@@ -259,11 +260,15 @@ async fn follow(
     for epoch in first..=newest {
         let record = beacon.epoch(epoch, calendar.slots_per_epoch, head).await?;
         let activity = activity(&record, &watched)?;
+        let tells_silence = has_quorum(&record)?;
         for one in &mut *seen {
-            if let Some(index) = one.index {
+            if let Some(index) = one.index
+                && (tells_silence || activity.seen.contains(&index))
+            {
                 one.track = one.track.after(epoch, index, &activity);
             }
         }
     }
-    Ok(Some(newest))
+    // The head of another node may be behind.
+    Ok(last.max(Some(newest)))
 }

@@ -40,19 +40,24 @@ fn header(slot: u64, parent: u64) -> Value {
 }
 
 /// A network of these blocks and no others, the root of each its slot, with one
-/// committee a slot of epoch 2: `[slot, slot + 100]`. Both of slots 16 and 17
-/// vote, in the block of slot 25.
+/// committee a slot of epoch 2: `[slot, slot + 100]`. All but 18 and 20 vote, in
+/// the block of slot 25.
 pub(crate) fn network(node: &BeaconNode, slots: &[u64]) -> Header {
     let vote = |slot: u64| {
+        let bits = if [18, 20].contains(&slot) {
+            "0x06"
+        } else {
+            "0x07"
+        };
         json!({
-            "aggregation_bits": "0x07",
+            "aggregation_bits": bits,
             "data": { "slot": slot.to_string(), "index": "0" },
         })
     };
     for pair in slots.windows(2) {
         let (parent, slot) = (pair[0], pair[1]);
         let votes = if slot == 25 {
-            vec![vote(16), vote(17)]
+            (16..24).map(vote).collect()
         } else {
             vec![]
         };

@@ -106,6 +106,25 @@ pub fn activity(record: &EpochRecord, watched: &BTreeSet<u64>) -> Result<Activit
     Ok(activity)
 }
 
+/// Whether at least two thirds of an epoch's validators voted on this chain. One
+/// with fewer may be a fork on which a validator looks silent that votes elsewhere.
+///
+/// # Errors
+///
+/// As [`activity`].
+pub fn has_quorum(record: &EpochRecord) -> Result<bool, Inconsistent> {
+    let committees = by_slot(record)?;
+    let mut voted = BTreeSet::<u64>::new();
+    for attestation in record.blocks.iter().flat_map(|block| &block.attestations) {
+        if let Some(of_slot) = committees.get(&attestation.slot) {
+            voted.extend(voters(attestation, of_slot)?);
+        }
+    }
+    let members = committees.values().flat_map(BTreeMap::values);
+    let members: usize = members.map(|members| members.len()).sum();
+    Ok(3 * voted.len() >= 2 * members)
+}
+
 type Members<'a> = BTreeMap<u64, &'a [u64]>;
 
 fn by_slot(record: &EpochRecord) -> Result<BTreeMap<u64, Members<'_>>, Inconsistent> {

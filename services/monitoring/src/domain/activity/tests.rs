@@ -229,3 +229,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn two_thirds_of_the_validators_have_to_have_voted() {
+    // Twelve committees of one, each with a block of its own.
+    for (votes, enough) in [(0, false), (7, false), (8, true), (12, true)] {
+        let mut record = record(3, 1);
+        let voted = record.committees.iter().take(votes).map(whole).collect();
+        let slot = record.first_slot + 1;
+        // The same votes twice are no more of them.
+        let again = record.committees.iter().take(votes).map(whole).collect();
+        record.blocks = vec![block(slot, 100, voted), block(slot + 1, 101, again)];
+        assert_eq!(has_quorum(&record), Ok(enough), "{votes}");
+    }
+}

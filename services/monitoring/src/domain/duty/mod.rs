@@ -140,8 +140,10 @@ fn gone(on_chain: &OnChain) -> Option<Judged> {
     match (slashed, ongoing, exiting, exited) {
         (1.., _, _, _) => Some((DutyState::Tombstoned, told(slashed, "slashed"))),
         (0, 0, 1.., _) => Some((DutyState::Exiting, told(exiting, "leaving"))),
-        (0, 0, 0, 1..) => Some((DutyState::Exited, told(exited, "exited"))),
-        (0, 0, 0, 0) | (0, 1.., _, _) => None,
+        (0, 0, 0, _) if exited > 0 && exited == total => {
+            Some((DutyState::Exited, told(exited, "exited")))
+        }
+        (0, _, _, _) => None,
     }
 }
 

@@ -280,8 +280,8 @@ fn the_chain_knows_better_than_the_machine() {
         ),
         (
             &[(PendingQueued, 0), (ExitedUnslashed, 0)],
-            Exited,
-            "1 of 2",
+            NotInSet,
+            "none of its",
         ),
         (
             &[(ExitedUnslashed, 0), (ActiveExiting, 0)],
