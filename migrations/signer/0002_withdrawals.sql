@@ -6,3 +6,5 @@ alter table validator
                                 check (released >= 0),
     -- What it signed left this database, so that it may have signed elsewhere.
     add column exported boolean not null default false;
+-- Of what is silent now nobody wrote down whether it did.
+update validator set exported = true where state in ('disabled', 'removed');

@@ -81,7 +81,7 @@ where
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] when `request_id` is not a UUID.
+/// As [`once`] when `request_id` is not a UUID, or stands for another request.
 pub async fn repeats<Req>(
     db: &PgPool,
     account: AccountId,
@@ -92,16 +92,30 @@ where
     Req: prost::Message + prost::Name,
 {
     let id = parse(request_id)?;
-    sqlx::query_scalar(
-        "select exists (select 1 from request
-         where account_id = $1 and request_id = $2 and body_hash = $3)",
+    let same: Option<bool> = sqlx::query_scalar(
+        "select body_hash = $3 from request where account_id = $1 and request_id = $2",
     )
     .bind(account)
     .bind(id)
     .bind(hash(account, id, request))
-    .fetch_one(db)
+    .fetch_optional(db)
     .await
-    .map_err(pg::error)
+    .map_err(pg::error)?;
+    match same {
+        None => Ok(false),
+        Some(true) => Ok(true),
+        Some(false) => Err(reused()),
+    }
+}
+
+fn reused() -> Error {
+    Error::Invalid {
+        reason: "REQUEST_ID_REUSED",
+        violations: vec![Violation {
+            field: "request_id".to_owned(),
+            problem: "already used for a different request; make a new UUID".to_owned(),
+        }],
+    }
 }
 
 fn parse(request_id: &str) -> Result<Uuid> {
@@ -143,13 +157,7 @@ where
     let (same, resource) =
         row.ok_or_else(|| Error::unavailable("the request was refused a moment ago"))?;
     if !same {
-        return Err(Error::Invalid {
-            reason: "REQUEST_ID_REUSED",
-            violations: vec![Violation {
-                field: "request_id".to_owned(),
-                problem: "already used for a different request; make a new UUID".to_owned(),
-            }],
-        });
+        return Err(reused());
     }
     resource.parse().map_err(Error::internal)
 }

@@ -44,16 +44,16 @@ impl Withdrawals {
     }
 
     /// Remembers the withdrawal of that number; one that is there already is
-    /// the same.
+    /// the same. Whether it was not.
     ///
     /// # Errors
     ///
     /// As Vault answers.
-    pub async fn remember(&self, key: &PublicKey, number: i64) -> Result<(), Error> {
+    pub async fn remember(&self, key: &PublicKey, number: i64) -> Result<bool, Error> {
         let path = SignerPath::withdrawal(self.database_id, &key.0, number);
         // Its name says everything.
         let written = self.vault.write_record(&path, &BTreeMap::new(), 0).await;
-        written.map(drop)
+        Ok(written?.is_some())
     }
 
     /// All of them.

@@ -13,6 +13,9 @@ use sqlx::PgConnection;
 #[derive(Debug)]
 pub struct Withdrawal {
     number: i64,
+    /// Whether it was withdrawn before, which its row does not know: what it
+    /// signed may have been given away then.
+    before: bool,
     remembered: Result<()>,
 }
 
@@ -43,15 +46,21 @@ impl Keys {
     ) -> Result<Withdrawal> {
         let known = self.known(account, key).await?;
         let number = known.released.saturating_add(1);
-        let remembered = match known.state {
-            State::Active if repeats => Ok(()),
-            State::Active | State::Disabled => {
-                let written = self.keyring.withdrawals().remember(key, number).await;
-                written.map_err(Error::unavailable)
-            }
-            State::Quarantined | State::Removed => Ok(()),
+        let withdraws = match known.state {
+            State::Active => !repeats,
+            State::Disabled => true,
+            State::Quarantined | State::Removed => false,
         };
-        Ok(Withdrawal { number, remembered })
+        let written = if withdraws {
+            self.keyring.withdrawals().remember(key, number).await
+        } else {
+            Ok(true)
+        };
+        Ok(Withdrawal {
+            number,
+            before: known.state == State::Active && matches!(written, Ok(false)),
+            remembered: written.map(drop).map_err(Error::unavailable),
+        })
     }
 
     /// Up to which withdrawal a key is released that its owner enables now.
@@ -107,7 +116,10 @@ pub async fn disable(
     withdrawal: &Withdrawal,
 ) -> Result<Validator> {
     let before = validators::lock(conn, account, key).await?;
-    let after = before.apply(Event::Disable)?;
+    let after = Validator {
+        exported: before.exported || withdrawal.before,
+        ..before.apply(Event::Disable)?
+    };
     if before.state == State::Active && before.released >= withdrawal.number {
         return Err(Error::Conflict {
             resource: Resource::Validator,

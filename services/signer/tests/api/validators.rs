@@ -186,23 +186,27 @@ async fn a_withdrawal_that_was_cut_off_is_ended_by_its_owner_either_way(db: PgPo
         withdrawals.remember(key, 1).await.unwrap();
     }
     assert_eq!((load().await.loaded, load().await.problems.len()), (0, 2));
-    let enable = async |key: &PublicKey| {
+    let enable = async |key: &PublicKey, fresh| {
         let request = house.call(pb::EnableValidatorRequest {
             request_id: id(),
             public_key: key.to_string(),
-            fresh: true,
+            fresh,
         });
-        house.api.enable_validator(request).await.unwrap();
+        house.api.enable_validator(request).await
     };
-    enable(&keys[0]).await;
+    enable(&keys[0], true).await.unwrap();
     assert_eq!(load().await.loaded, 1);
     house.disable(&keys[1]).await.unwrap();
     assert_eq!(load().await.expected, 1);
+    // Its row knew nothing of the withdrawal, and so of nothing after it.
+    let refused = enable(&keys[1], false).await.unwrap_err();
+    assert_eq!(reason(&refused), "PROTECTION_EXPORTED");
+    enable(&keys[1], true).await.unwrap();
     for _ in 0..2 {
-        enable(&keys[1]).await;
-        assert_eq!(load().await.loaded, 2);
         house.disable(&keys[1]).await.unwrap();
         assert_eq!(load().await.loaded, 1);
+        enable(&keys[1], false).await.unwrap();
+        assert_eq!(load().await.loaded, 2);
     }
 }
 
@@ -226,7 +230,7 @@ async fn without_vault_a_key_is_silenced_and_its_owner_told_to_ask_again(db: PgP
     let refused = house.sign(node, 1, key, Message::Block { slot: 1 }).await;
     assert_eq!(refused, Some(Reason::Disabled));
     house.server.resume();
-    disable().await.unwrap();
+    eventually("Vault hears of it", async || disable().await.ok()).await;
     let known = house.keyring.withdrawals().all().await.unwrap();
     assert_eq!(known, [(key, 1)].into());
 }
