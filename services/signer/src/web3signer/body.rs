@@ -43,11 +43,11 @@ pub(super) struct Room(
 /// Where longer bodies are read: beside everything else, one after the other, so
 /// that whoever sends many of them takes one core at most.
 #[derive(Debug)]
-pub(super) struct Desk(Semaphore);
+pub(super) struct Desk(Arc<Semaphore>);
 
 impl Default for Desk {
     fn default() -> Self {
-        Self(Semaphore::new(1))
+        Self(Arc::new(Semaphore::new(1)))
     }
 }
 
@@ -61,10 +61,14 @@ impl Desk {
         if body.len() <= SMALL {
             return Ok(read(&body));
         }
-        let _turn = self.0.acquire().await.map_err(Error::internal)?;
-        spawn_blocking(move || read(&body))
-            .await
-            .map_err(Error::internal)
+        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let turn = turn.map_err(Error::internal)?;
+        let reading = spawn_blocking(move || {
+            // It reads on though whoever asked is gone, and so keeps its turn.
+            let _turn = turn;
+            read(&body)
+        });
+        reading.await.map_err(Error::internal)
     }
 }
 
