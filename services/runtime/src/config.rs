@@ -19,6 +19,12 @@ pub struct ConfigError(String);
 pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>) -> Result<T, ConfigError> {
     let mut builder = Config::builder().add_source(File::from_str(defaults, FileFormat::Toml));
     if let Some(path) = file {
+        if !path.exists() {
+            let path = path.display();
+            let problem =
+                format!("there is no file {path}; --print-config prints one to begin with");
+            return Err(ConfigError(problem));
+        }
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
     }
     let environment = Environment::with_prefix("BERTH")
@@ -30,4 +36,18 @@ pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>) -> Result<
         .build()
         .and_then(Config::try_deserialize)
         .map_err(|error| ConfigError(report(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_with_what_to_do() {
+        let absent = Path::new("/nowhere/signer.toml");
+        let loaded = load::<std::collections::BTreeMap<String, String>>("", Some(absent));
+        let said = loaded.unwrap_err().to_string();
+        assert!(said.contains("/nowhere/signer.toml"), "{said}");
+        assert!(said.contains("--print-config"), "{said}");
+    }
 }
