@@ -24,7 +24,7 @@ while (my $c = $s->accept) {
 fn a_container_of_the_placement_is_called_on_a_port_that_nobody_else_reaches() {
     with_machine(async |world| {
         let config = PoolConfig {
-            call_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(15),
             ..PoolConfig::default()
         };
         let machines = Machines::new(config, world.authority.clone()).unwrap();
