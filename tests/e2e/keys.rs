@@ -426,7 +426,10 @@ fn end_only_when_confirmed(berth: &Berth, second: &str) {
         "{}",
         ahead.said
     );
-    let signed = with(&["--confirm", second]);
+    // No node of the account could hand it in.
+    let unsent = with(&["--confirm", second]);
+    assert_eq!(unsent.code, Some(5), "{}", unsent.said);
+    let signed = with(&["--confirm", second, "--no-broadcast"]);
     assert_eq!(signed.code, Some(0), "{}", signed.said);
     let exit = signed.json["signedExit"].as_str().expect("an exit");
     let exit: Value = serde_json::from_str(exit).unwrap();
