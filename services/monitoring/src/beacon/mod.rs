@@ -14,6 +14,7 @@ use answers::{BlockAnswer, CommitteeAnswer, Genesis, HeaderAnswer, ValidatorAnsw
 use reqwest::{StatusCode, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
+use std::ops::Range;
 use std::time::Duration;
 
 /// Most bytes of a small answer.
@@ -22,6 +23,8 @@ const SMALL: usize = 1 << 20;
 const BLOCK: usize = 32 << 20;
 /// Most bytes of the committees of an epoch: of a million validators, 20 MB.
 const COMMITTEES: usize = 96 << 20;
+/// Most committees of a slot, by the chain's own rules.
+const MOST_COMMITTEES: u64 = 64;
 /// Most validators asked for at once: the address gets long.
 const ASKED_AT_ONCE: usize = 30;
 
@@ -177,7 +180,7 @@ impl Beacon {
         Ok(EpochRecord {
             first_slot,
             end_slot,
-            committees: committees.into_iter().map(Committee::from).collect(),
+            committees: numbered(committees, first_slot..end_slot),
             blocks,
         })
     }
@@ -223,4 +226,19 @@ impl Beacon {
         }
         answers::read(&body)
     }
+}
+
+/// The committees of an epoch with their slots. Old Lodestar, 1.5.1 for one, swaps
+/// two numbers: it gives the place of the slot in the epoch as `index`, and the
+/// number of the committee as `slot`. One that is told wrong fits no votes.
+fn numbered(answers: Vec<CommitteeAnswer>, slots: Range<u64>) -> Vec<Committee> {
+    let mut committees: Vec<_> = answers.into_iter().map(Committee::from).collect();
+    let length = slots.end - slots.start;
+    let swapped = |one: &Committee| one.index < length && one.slot < MOST_COMMITTEES;
+    if committees.iter().all(|one| !slots.contains(&one.slot)) && committees.iter().all(swapped) {
+        for one in &mut committees {
+            (one.slot, one.index) = (slots.start + one.index, one.slot);
+        }
+    }
+    committees
 }

@@ -103,6 +103,24 @@ async fn an_epoch_is_read_from_its_blocks_and_those_of_the_next() {
 }
 
 #[tokio::test]
+async fn committees_are_understood_with_slot_and_number_swapped() {
+    let node = BeaconNode::new().await;
+    let head = network(&node, &[7, 14, 16, 17, 18, 20, 22, 23, 25, 30, 33, 34]);
+    let beacon = client(&node, Duration::from_secs(30));
+    let right = beacon.epoch(2, SLOTS, head).await.unwrap();
+    let committee = |slot: u64| {
+        let members = [slot.to_string(), (slot + 100).to_string()];
+        json!({ "index": (slot - 16).to_string(), "slot": "0", "validators": members })
+    };
+    let swapped: Vec<_> = (16..24).map(committee).collect();
+    node.data(
+        "/eth/v1/beacon/states/23/committees?epoch=2",
+        &json!(swapped),
+    );
+    assert_eq!(beacon.epoch(2, SLOTS, head).await.unwrap(), right);
+}
+
+#[tokio::test]
 async fn a_block_that_the_node_does_not_find_is_no_missed_slot() {
     let slots = [7, 14, 16, 17, 20, 23, 25, 30, 33, 34];
     for lost in [16, 20, 25, 30] {
