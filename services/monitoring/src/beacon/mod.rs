@@ -171,10 +171,10 @@ impl Beacon {
             }
             after = Header { slot, parent };
         }
-        // A state that the node keeps is that of a block.
-        let of_epoch = blocks.iter().map(|block| block.slot);
-        let known = of_epoch.filter(|slot| *slot < end_slot).max();
-        let known = known.ok_or(Problem::Contradicts("an epoch without blocks"))?;
+        // A state that the node keeps is that of a block, and it keeps the newest
+        // longest; one of the next epoch knows the committees of this one.
+        let known = blocks.iter().map(|block| block.slot).max();
+        let known = known.ok_or(Problem::Contradicts("two epochs without blocks"))?;
         let path = format!("/eth/v1/beacon/states/{known}/committees?epoch={epoch}");
         let committees: Vec<CommitteeAnswer> = self.ask(&path, COMMITTEES).await?;
         Ok(EpochRecord {

@@ -71,7 +71,7 @@ pub(crate) fn network(node: &BeaconNode, slots: &[u64]) -> Header {
         json!({ "index": "0", "slot": slot.to_string(), "validators": members })
     };
     let committees: Vec<_> = (16..24).map(committee).collect();
-    for slot in 16..24 {
+    for slot in 16..32 {
         let path = format!("/eth/v1/beacon/states/{slot}/committees?epoch=2");
         node.data(&path, &json!(committees));
     }
@@ -114,7 +114,7 @@ async fn committees_are_understood_with_slot_and_number_swapped() {
     };
     let swapped: Vec<_> = (16..24).map(committee).collect();
     node.data(
-        "/eth/v1/beacon/states/23/committees?epoch=2",
+        "/eth/v1/beacon/states/30/committees?epoch=2",
         &json!(swapped),
     );
     assert_eq!(beacon.epoch(2, SLOTS, head).await.unwrap(), right);
