@@ -11,9 +11,11 @@
 
 mod access;
 mod ethereum;
+mod exit;
 mod keys;
 mod ledger;
 mod newcomer;
+mod observed;
 mod refused;
 mod rows;
 mod sentinel;
@@ -62,6 +64,16 @@ fn leased_validators_attest_for_five_epochs_while_their_signers_are_killed() {
         replicas: 2,
     });
     validators::earn(&berth);
+    berth.stop();
+}
+
+#[test]
+fn keys_without_a_past_sign_once_the_chain_shows_them_silent() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 1,
+    });
+    observed::sign_when_silent(&berth);
     berth.stop();
 }
 

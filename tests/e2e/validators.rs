@@ -2,6 +2,7 @@
 //! they attest from a leased machine while signers are killed, and nothing that
 //! they signed could be slashed.
 
+use crate::exit;
 use crate::refused;
 use crate::story::{retire, text};
 use berth_rig::Machine;
@@ -36,6 +37,7 @@ pub(crate) fn earn(berth: &Berth) {
     earns(berth);
 
     no_key_is_on(&berth.computer(&machine_id), &network);
+    exit::of_one(berth, &network);
     nothing_is_slashable(berth);
     retire(berth, NODE, &launched, &machine_id);
 }
