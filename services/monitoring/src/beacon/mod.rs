@@ -32,7 +32,7 @@ const ASKED_AT_ONCE: usize = 30;
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The address is none.
-    #[error("the URL of a beacon node must begin with http:// or https://")]
+    #[error("the URL of a beacon node must begin with http:// or https://, and have no ? or #")]
     Address,
     /// No answer, or not in time.
     #[error("no answer")]
@@ -81,6 +81,10 @@ impl Beacon {
             "http" => false,
             _ => return Err(Problem::Address),
         };
+        // Paths are put behind it.
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(Problem::Address);
+        }
         let mut http = reqwest::Client::builder()
             .tls_backend_rustls()
             .timeout(timeout)

@@ -242,7 +242,14 @@ async fn damaged_answers_are_problems_and_nothing_worse() {
 
 #[test]
 fn only_http_is_asked() {
-    for url in ["", "beacon", "ftp://beacon", "file:///etc/passwd"] {
+    for url in [
+        "https://beacon.example/?key=1",
+        "https://beacon.example/#x",
+        "",
+        "beacon",
+        "ftp://beacon",
+        "file:///etc/passwd",
+    ] {
         let problem = Beacon::new(&url.to_owned().into(), Duration::from_secs(1));
         assert!(matches!(problem, Err(Problem::Address)), "{url}");
     }
