@@ -186,7 +186,7 @@ impl Keyring {
             .buffer_unordered(LOADS_AT_ONCE);
         while let Some((public_key, outcome)) = outcomes.next().await {
             match outcome {
-                Ok(key) => drop(self.hold(key)),
+                Ok(key) => self.hold(key),
                 Err(error) if stops_all(&error) => {
                     problems.extend(waiting.into_iter().map(|key| (key, error.clone())));
                     break;
@@ -200,13 +200,14 @@ impl Keyring {
         problems
     }
 
-    /// Stores a key in Vault unless it is there, and holds it. Repeats of it,
-    /// and several replicas at once, end with one record.
+    /// Stores a key in Vault unless it is there. Repeats of it, and several
+    /// replicas at once, end with one record. It is held from the next
+    /// [`Self::load`] that expects it on, which asks for withdrawals first.
     ///
     /// # Errors
     ///
     /// [`KeyError::AnotherDatabase`] when signers on another database hold it.
-    pub async fn store(&self, key: SigningKey) -> Result<Stored, KeyError> {
+    pub async fn store(&self, key: &SigningKey) -> Result<Stored, KeyError> {
         let public_key = key.public_key();
         let ciphertext = self
             .vault
@@ -217,15 +218,13 @@ impl Keyring {
             ("ciphertext".to_owned(), ciphertext),
         ]);
         let path = SignerPath::validator(&public_key.0);
-        let stored = match self.vault.write_record(&path, &fields, 0).await? {
+        Ok(match self.vault.write_record(&path, &fields, 0).await? {
             Some(_) => Stored::New,
             None => {
                 self.read(&public_key).await?;
                 Stored::Already
             }
-        };
-        self.hold(key);
-        Ok(stored)
+        })
     }
 
     /// Destroys a key in Vault and forgets it here; nothing there is fine. The
@@ -259,11 +258,9 @@ impl Keyring {
         absent.copied().collect()
     }
 
-    fn hold(&self, key: SigningKey) -> Arc<SigningKey> {
-        let key = Arc::new(key);
+    fn hold(&self, key: SigningKey) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.public_key(), Arc::clone(&key));
-        key
+        keys.insert(key.public_key(), Arc::new(key));
     }
 
     /// The key of a record.

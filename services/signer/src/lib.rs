@@ -20,7 +20,6 @@ pub mod domain;
 pub mod keyring;
 pub mod keys;
 pub mod process;
-pub mod protection;
 pub mod roster;
 pub mod sealing;
 pub mod store;

@@ -1,7 +1,8 @@
 //! What owners withdrew, remembered in Vault, outside of the database: a backup
 //! of the database that is restored does not know what they decided after it.
 //!
-//! Each key counts its withdrawals, from 1. Withdrawal *n* is a record of its own
+//! Each key counts its withdrawals, from 1; that what a silent key signed is given
+//! away counts as one more. Withdrawal *n* is a record of its own
 //! that is created once, and that not even the signer can change or delete. The
 //! row of a validator is *released* up to a number. One rule decides: **while
 //! Vault knows a withdrawal above what the row is released to, no signer holds
@@ -14,6 +15,9 @@
 //! * To enable is to read the highest withdrawal, then to commit ACTIVE together
 //!   with `released` set to it. One commit, nothing is written to Vault.
 //! * An older row is released up to a lower number, and so its key is not held.
+//! * To export is to commit the next number as *noted*, then to write it, then to
+//!   answer. A row enables a key without a word of its owner only while Vault
+//!   knows nothing above what the row noted.
 //! * A withdrawal that is written again, or late, is the one that is there: its
 //!   number comes from the row, and a row is released only up to what Vault has.
 //!
@@ -23,8 +27,12 @@
 
 use crate::domain::PublicKey;
 use berth_secrets::{Error, SignerPath, Vault};
+use futures::{StreamExt as _, TryStreamExt as _};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
+
+/// Withdrawals written to Vault at once.
+const WRITES_AT_ONCE: usize = 16;
 
 /// The withdrawals of the keys of one database.
 #[derive(Debug, Clone)]
@@ -54,6 +62,20 @@ impl Withdrawals {
         // Its name says everything.
         let written = self.vault.write_record(&path, &BTreeMap::new(), 0).await;
         Ok(written?.is_some())
+    }
+
+    /// The same for several keys at once.
+    ///
+    /// # Errors
+    ///
+    /// [`berth_core::Error::Unavailable`]; then some may be remembered.
+    pub async fn remember_all(&self, numbers: &[(PublicKey, i64)]) -> berth_core::Result<()> {
+        futures::stream::iter(numbers.to_vec())
+            .map(async |(key, number)| self.remember(&key, number).await)
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_for_each(|_| std::future::ready(Ok(())))
+            .await
+            .map_err(berth_core::Error::unavailable)
     }
 
     /// All of them.

@@ -43,7 +43,7 @@ async fn list(
     let (rows, next_page_token) = page.cut(rows, |row| row.public_key.to_string());
     let key = |row: Validator| pb::QuarantinedKey {
         public_key: row.public_key.to_string(),
-        quarantine_time: Some(wire::timestamp(row.create_time)),
+        quarantine_time: Some(wire::timestamp(row.quarantine_time)),
     };
     Ok(pb::ListQuarantinedResponse {
         chain: Some(chain.into()),
@@ -99,7 +99,8 @@ fn judge(chain: &Chain, before: &Validator, seen: &Seen, now: u64) -> Result<Val
     match seen {
         Seen::Silent { first, last } => {
             let after = before.apply(Event::Silence)?;
-            let since = u64::try_from(before.create_time.timestamp()).unwrap_or(u64::MAX);
+            before.silent_since(*first)?;
+            let since = u64::try_from(before.quarantine_time.timestamp()).unwrap_or(u64::MAX);
             release(chain, (*first, *last), since.saturating_add(1), now)?;
             Ok(Validator {
                 status_reason: format!(
@@ -108,9 +109,12 @@ fn judge(chain: &Chain, before: &Validator, seen: &Seen, now: u64) -> Result<Val
                 ..after
             })
         }
-        Seen::Active { epoch } => before.stays(format!(
-            "active elsewhere: the chain shows it in epoch {epoch}; stop it there"
-        )),
+        Seen::Active { epoch } => Ok(Validator {
+            active_epoch: before.active_epoch.max(Some(*epoch)),
+            ..before.stays(format!(
+                "active elsewhere: the chain shows it in epoch {epoch}; stop it there"
+            ))?
+        }),
         Seen::Idle { status } => before.stays(format!(
             "not active on its chain yet ({status}), so that silence there says nothing"
         )),

@@ -115,7 +115,7 @@ pub(super) async fn generate(
             for key in &made {
                 let one = validators::open(txn, account, &chain.name, key).await?;
                 let before = one.ok_or_else(|| Error::internal("a new key is known already"))?;
-                let after = before.held(new.request_id, Past::Fresh)?;
+                let after = before.held(new.request_id, Past::Fresh, berth_core::now())?;
                 validators::save(txn, &before, &new.wish.of(after)).await?;
             }
             Ok(String::new())

@@ -2,7 +2,7 @@
 
 use super::{Api, convert, pb};
 use crate::domain::interchange;
-use crate::protection::{self, Extent};
+use crate::keys::Extent;
 use crate::store::{chains, history};
 use berth_core::{Name, Result, Violations};
 use berth_runtime::once::once;
@@ -28,7 +28,7 @@ pub(super) async fn export(
     } else {
         Extent::Complete
     };
-    let interchange = protection::export(&api.db, account, &chain, &keys, extent).await?;
+    let interchange = api.keys.export(account, &chain, &keys, extent).await?;
     Ok(pb::ExportProtectionResponse { interchange })
 }
 

@@ -99,6 +99,13 @@ pub struct Validator {
     pub released: i64,
     /// Whether what it signed was given away, so that it may sign elsewhere.
     pub exported: bool,
+    /// The highest withdrawal that this row had written to Vault. A higher one
+    /// there tells that the row is older than what its owner did.
+    pub noted: i64,
+    /// The newest epoch in which its chain showed it while it was QUARANTINED.
+    pub active_epoch: Option<u64>,
+    /// When its key came; what its chain shows of it before says nothing.
+    pub quarantine_time: DateTime<Utc>,
     /// Grows with each change by its owner.
     pub version: i64,
     /// When it was first heard of.
@@ -156,23 +163,46 @@ impl Validator {
             state,
             status_reason,
             exported: self.exported && event != Event::EnableFresh,
+            noted: match event {
+                Event::Disable => self.noted.max(self.released.saturating_add(1)),
+                Event::Enable | Event::EnableFresh | Event::Remove | Event::Silence => self.noted,
+            },
             ..self.clone()
         })
     }
 
     /// That it may be enabled without a word about its past, where Vault knows
-    /// withdrawals up to `withdrawn`. One of which this row knows nothing may
-    /// have been followed by an export.
+    /// withdrawals up to `withdrawn`. One of which this row knows nothing may be
+    /// an export.
     ///
     /// # Errors
     ///
     /// [`Error::Precondition`] where only its owner can know.
     pub fn remembers(&self, withdrawn: i64) -> Result<()> {
-        let own = i64::from(self.state == State::Disabled);
-        if withdrawn > self.released.saturating_add(own) {
-            return Err(exported());
+        if withdrawn > self.noted.max(self.released) {
+            return Err(Error::precondition(
+                "PROTECTION_EXPORTED",
+                "this database is older than what was decided of the key: what it signed may have \
+                 been given away since; state that it is used nowhere else",
+            ));
         }
         Ok(())
+    }
+
+    /// That nothing newer contradicts silence from an epoch on: who saw it may
+    /// say so late, after somebody who saw the key at work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Precondition`] when it was seen in that epoch or after it.
+    pub fn silent_since(&self, first: u64) -> Result<()> {
+        match self.active_epoch {
+            Some(active) if active >= first => Err(Error::precondition(
+                "OBSERVATION_CONTRADICTED",
+                format!("the chain showed the key in epoch {active}"),
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// It waits on in quarantine, for this reason.
@@ -193,9 +223,10 @@ impl Validator {
     /// # Errors
     ///
     /// As [`State::apply`].
-    pub fn held(&self, request_id: Uuid, past: Past) -> Result<Self> {
+    pub fn held(&self, request_id: Uuid, past: Past, now: DateTime<Utc>) -> Result<Self> {
         let held = Self {
             request_id: Some(request_id),
+            quarantine_time: now,
             ..self.clone()
         };
         if held.state != State::Quarantined {
@@ -272,6 +303,9 @@ mod tests {
             request_id,
             released: 0,
             exported: false,
+            noted: 0,
+            active_epoch: None,
+            quarantine_time: DateTime::UNIX_EPOCH,
             version: 1,
             create_time: DateTime::UNIX_EPOCH,
         }
@@ -279,17 +313,19 @@ mod tests {
 
     #[test]
     fn a_key_signs_once_it_is_held_and_its_past_is_known() {
-        let request = Uuid::from_u128(1);
+        let (request, now) = (Uuid::from_u128(1), DateTime::from_timestamp(7, 0).unwrap());
         for (past, after) in [
             (Past::Fresh, State::Active),
             (Past::Imported, State::Active),
             (Past::Unknown, State::Quarantined),
         ] {
-            let held = came(State::Quarantined, None).held(request, past).unwrap();
+            let held = came(State::Quarantined, None).held(request, past, now);
+            let held = held.unwrap();
             assert_eq!((held.state, held.request_id), (after, Some(request)));
+            assert_eq!(held.quarantine_time, now);
         }
         // What its owner decided meanwhile stays.
-        let held = came(State::Disabled, None).held(request, Past::Fresh);
+        let held = came(State::Disabled, None).held(request, Past::Fresh, now);
         assert_eq!(held.unwrap().state, State::Disabled);
     }
 
@@ -302,8 +338,9 @@ mod tests {
         assert!(disabled.apply(Event::Enable).is_err());
         assert!(disabled.apply(Event::Disable).unwrap().exported);
         assert!(!disabled.apply(Event::EnableFresh).unwrap().exported);
-        for (state, known, lost) in [(State::Disabled, 1, 2), (State::Active, 0, 1)] {
-            let row = came(state, Some(Uuid::from_u128(1)));
+        let active = came(State::Active, Some(Uuid::from_u128(1)));
+        let disabled = active.apply(Event::Disable).unwrap();
+        for (row, known, lost) in [(active, 0, 1), (disabled, 1, 2)] {
             assert!(row.remembers(known).is_ok() && row.remembers(lost).is_err());
         }
     }

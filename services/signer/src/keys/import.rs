@@ -110,7 +110,7 @@ impl Keys {
         if let Some(answer) = self.begin(import, &public_key).await? {
             return Ok(answer);
         }
-        match self.keyring.store(key).await {
+        match self.keyring.store(&key).await {
             Ok(stored) => self.finish(import, &public_key, stored).await,
             Err(error @ (KeyError::AnotherDatabase(_) | KeyError::Damaged(_))) => {
                 Ok(Imported::refused(Some(public_key), error))
@@ -196,7 +196,9 @@ impl Keys {
             let highest = import.may_have_signed(*key);
             history::raise(&mut txn, import.account_id, &import.chain.name, &highest).await?;
         }
-        let after = import.wish.of(before.held(import.request_id, past)?);
+        let after = import
+            .wish
+            .of(before.held(import.request_id, past, berth_core::now())?);
         validators::save(&mut txn, &before, &after).await?;
         txn.commit().await.map_err(pg::error)?;
         if import.fresh {

@@ -7,9 +7,11 @@
 
 mod custody;
 mod import;
+mod protection;
 
 pub use custody::{Withdrawal, disable, enable};
 pub use import::{Import, Imported};
+pub use protection::Extent;
 
 use crate::domain::{Address, PublicKey, SigningKey, Validator, derive};
 use crate::keyring::{KeyError, Keyring};
@@ -62,7 +64,7 @@ impl Keys {
         let keys: Vec<_> = keys.collect::<Result<_, _>>().map_err(Error::internal)?;
         let made: Vec<_> = keys.iter().map(SigningKey::public_key).collect();
         let stored: Result<Vec<_>, KeyError> = futures::stream::iter(keys)
-            .map(|key| self.keyring.store(key))
+            .map(async |key| self.keyring.store(&key).await)
             .buffer_unordered(STORED_AT_ONCE)
             .try_collect()
             .await;

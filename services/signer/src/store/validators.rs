@@ -118,12 +118,16 @@ pub async fn silent(
 }
 
 /// Notes that what these signed is given away, unless one of them changed since
-/// it was read.
+/// it was read. Each counts that as one more withdrawal, once until it is
+/// enabled or imported again; returns their numbers.
 ///
 /// # Errors
 ///
 /// [`Error::Conflict`] when one changed.
-pub async fn mark_exported(conn: &mut PgConnection, read: &[Validator]) -> Result<()> {
+pub async fn mark_exported(
+    conn: &mut PgConnection,
+    read: &[Validator],
+) -> Result<Vec<(PublicKey, i64)>> {
     let marked = sqlx::query(
         "with held as (
              select public_key from validator
@@ -131,16 +135,22 @@ pub async fn mark_exported(conn: &mut PgConnection, read: &[Validator]) -> Resul
                on public_key = key and version = as_of
              order by public_key for update of validator
          )
-         update validator set exported = true
-         from held where validator.public_key = held.public_key",
+         update validator set
+             exported = true,
+             noted = case when exported and noted > released + 1 then noted
+                          else greatest(noted, released + 1) + 1 end
+         from held where validator.public_key = held.public_key
+         returning validator.public_key, noted",
     )
     .bind(bytes(read.iter().map(|one| &one.public_key)))
     .bind(read.iter().map(|one| one.version).collect::<Vec<_>>())
-    .execute(conn)
+    .fetch_all(conn)
     .await
     .map_err(pg::error)?;
-    if marked.rows_affected() == u64::try_from(read.len()).map_err(Error::internal)? {
-        Ok(())
+    if marked.len() == read.len() {
+        let numbers = marked.iter();
+        let numbers = numbers.map(|row| Ok((public_key(row)?, row.try_get("noted")?)));
+        numbers.collect::<sqlx::Result<_>>().map_err(pg::error)
     } else {
         Err(Error::Conflict {
             resource: Resource::Validator,
@@ -191,7 +201,8 @@ pub async fn save(conn: &mut PgConnection, before: &Validator, after: &Validator
     let saved = sqlx::query(
         "update validator set
              state = $3, status_reason = $4, fee_recipient = $5, gas_limit = $6, request_id = $7,
-             released = $8, exported = $9, version = version + 1
+             released = $8, exported = $9, noted = $10, active_epoch = $11, quarantine_time = $12,
+             version = version + 1
          where public_key = $1 and version = $2",
     )
     .bind(&after.public_key.0[..])
@@ -203,6 +214,13 @@ pub async fn save(conn: &mut PgConnection, before: &Validator, after: &Validator
     .bind(after.request_id)
     .bind(after.released)
     .bind(after.exported)
+    .bind(after.noted)
+    .bind(
+        after
+            .active_epoch
+            .map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX)),
+    )
+    .bind(after.quarantine_time)
     .execute(conn)
     .await
     .map_err(pg::error)?;
@@ -235,6 +253,11 @@ impl FromRow<'_, PgRow> for Validator {
             request_id: row.try_get("request_id")?,
             released: row.try_get("released")?,
             exported: row.try_get("exported")?,
+            noted: row.try_get("noted")?,
+            active_epoch: row
+                .try_get::<Option<i64>, _>("active_epoch")?
+                .map(i64::unsigned_abs),
+            quarantine_time: row.try_get("quarantine_time")?,
             version: row.try_get("version")?,
             create_time: row.try_get("create_time")?,
         })

@@ -9,8 +9,7 @@ use super::settings::Setting;
 use crate::domain::keystore::Keystore;
 use crate::domain::validator::State;
 use crate::domain::{Chain, PublicKey, Root, Validator, interchange};
-use crate::keys::{Import, Imported, Keys, Wish};
-use crate::protection::{self, Extent};
+use crate::keys::{Extent, Import, Imported, Keys, Wish};
 use crate::store::{roster, validators};
 use berth_core::{AccountId, Error, Resource, Result};
 use berth_runtime::page::Page;
@@ -179,7 +178,9 @@ impl Keymanager {
         let silent: Vec<_> = silent.into_iter().collect();
         let protection = match chain {
             Some(chain) if !silent.is_empty() => {
-                protection::export(&self.db, account, &chain, &silent, Extent::Minified).await?
+                self.keys
+                    .export(account, &chain, &silent, Extent::Minified)
+                    .await?
             }
             Some(_) | None => String::new(),
         };

@@ -29,7 +29,7 @@ async fn quarantined(db: PgPool) -> (House, PublicKey) {
     };
     house.import(&request).await.unwrap();
     // In the time of the test's chain.
-    sqlx::query("update validator set create_time = to_timestamp($1)")
+    sqlx::query("update validator set quarantine_time = to_timestamp($1)")
         .bind(i32::try_from(CAME * 8).unwrap())
         .execute(&house.db)
         .await
@@ -155,6 +155,23 @@ async fn a_key_stays_for_every_lack_of_evidence_and_says_which(db: PgPool) {
         assert!(status.status_reason.contains(said), "{status:?}");
         assert_eq!(status.watermarks.unwrap(), pb::Watermarks::default());
     }
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn silence_that_is_told_late_does_not_outweigh_what_was_seen_since(db: PgPool) {
+    let (house, key) = quarantined(db).await;
+    let active = |epoch| observation(&key, Some(Seen::Active(pb::SeenActive { epoch })));
+    tell(&house, active(CAME + 2)).await.unwrap();
+    // Of another replica, which saw less.
+    tell(&house, active(CAME + 1)).await.unwrap();
+    house.set_epoch(CAME + 6);
+    for first in [CAME + 1, CAME + 2] {
+        let late = observation(&key, silent(first, CAME + 4));
+        let refused = tell(&house, late).await.unwrap_err();
+        assert_eq!(reason(&refused), "OBSERVATION_CONTRADICTED");
+    }
+    let silent = observation(&key, silent(CAME + 3, CAME + 4));
+    assert_eq!(tell(&house, silent).await.unwrap(), State::Active);
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]

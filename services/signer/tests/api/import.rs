@@ -71,7 +71,7 @@ async fn each_keystore_has_its_outcome_and_the_same_request_the_same_again(db: P
     assert_eq!((spec.chain.as_str(), spec.gas_limit), (CHAIN, 30_000_000));
     assert_eq!(spec.fee_recipient, wanted.fee_recipient);
     assert_eq!(imported.status.unwrap().state(), State::Active);
-    assert!(house.keyring.get(&public_key(2)).is_some());
+    assert!(house.keyring.obtain(&public_key(2)).await.is_ok());
     let other = pb::ImportKeysRequest {
         gas_limit: 1,
         ..wanted
@@ -105,7 +105,7 @@ async fn a_history_without_votes_lets_no_key_sign(db: PgPool) {
 async fn a_key_whose_row_was_lost_signs_above_all_that_it_may_have_signed(db: PgPool) {
     let house = House::new(db).await;
     // What a database that was restored finds: the key, and no row of it.
-    house.keyring.store(key(1)).await.unwrap();
+    house.keyring.store(&key(1)).await.unwrap();
     let brought = request(&house, &[1, 2], true).await;
     house.import(&brought).await.unwrap();
     let now = berth_core::now().timestamp().unsigned_abs();
@@ -272,8 +272,12 @@ async fn an_import_that_was_cut_off_signs_nothing_and_the_same_again_ends_it(db:
         let refused = house.api.enable_validator(enable).await.unwrap_err();
         assert_eq!(reason(&refused), "VALIDATOR_STATE");
     }
-    // The second was killed after its key came to Vault.
-    house.keyring.store(key(2)).await.unwrap();
+    // The second was killed after its key came to Vault, both days ago.
+    house.keyring.store(&key(2)).await.unwrap();
+    sqlx::query("update validator set quarantine_time = now() - interval '3 days'")
+        .execute(&house.db)
+        .await
+        .unwrap();
     for _ in 0..2 {
         for number in [1, 2] {
             let taken = take(house.api.keys(), number).await.unwrap();
@@ -282,6 +286,16 @@ async fn an_import_that_was_cut_off_signs_nothing_and_the_same_again_ends_it(db:
             assert_eq!(status.state(), State::Active);
         }
     }
+    let came: bool = sqlx::query_scalar(
+        "select bool_and(quarantine_time > now() - interval '1 day') from validator",
+    )
+    .fetch_one(&house.db)
+    .await
+    .unwrap();
+    assert!(
+        came,
+        "quarantine begins when the key comes, not with its row"
+    );
     // What its owner did since then stays.
     house.disable(&public_key(1)).await.unwrap();
     take(house.api.keys(), 1).await.unwrap();
@@ -314,7 +328,7 @@ async fn a_removed_key_does_not_come_back(db: PgPool) {
 async fn a_key_that_signers_on_another_database_hold_is_refused_and_signs_nothing(db: PgPool) {
     let house = House::new(db).await;
     let elsewhere = Keyring::new(house.server.login("signer").await, Uuid::from_u128(1));
-    elsewhere.store(key(1)).await.unwrap();
+    elsewhere.store(&key(1)).await.unwrap();
     let wanted = request(&house, &[1, 2], true).await;
     for _ in 0..2 {
         let keys = house.import(&wanted).await.unwrap();

@@ -126,7 +126,7 @@ impl Site {
         self.advance(node, Fence::FIRST).await;
         self.grant(node, Fence::FIRST).await;
         for number in keys {
-            self.keyring.store(key(number)).await.unwrap();
+            self.keyring.store(&key(number)).await.unwrap();
             self.row(node, number).await;
             self.loaded(number).await;
         }

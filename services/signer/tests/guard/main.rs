@@ -7,4 +7,7 @@ mod fences;
 mod oracle;
 mod races;
 mod support;
+#[expect(dead_code, reason = "the other tests use more of it")]
+#[path = "../support/vault.rs"]
+mod vault;
 mod vectors;

@@ -2,15 +2,18 @@
 //! names, also after export and import into rows that saw none of it.
 
 use crate::support::{BLOCK, Node, VOTE};
+use crate::vault::Server;
 use berth_signer::domain::{
     Chain, Claim, Fork, ForkName, ForkVersion, Message, Preset, PublicKey, Root, Schedule,
     interchange,
 };
-use berth_signer::protection::{self, Extent};
-use berth_signer::store::{decide::decide, history};
+use berth_signer::keyring::Keyring;
+use berth_signer::keys::{Extent, Keys};
+use berth_signer::store::{decide::decide, history, seals};
 use serde::Deserialize;
 use sqlx::PgPool;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Deserialize)]
 struct Vector {
@@ -77,14 +80,14 @@ async fn import(db: &PgPool, node: &Node, text: &str, root: Root) -> bool {
     true
 }
 
-async fn export(db: &PgPool, node: &Node, root: Root, extent: Extent) -> String {
+async fn export(db: &PgPool, keys: &Keys, node: &Node, root: Root, extent: Extent) -> String {
     let state = |state| {
         sqlx::query("update validator set state = $2 where account_id = $1")
             .bind(node.account)
             .bind(state)
     };
     state("disabled").execute(db).await.unwrap();
-    let text = protection::export(db, node.account, &chain(root), &[], extent).await;
+    let text = keys.export(node.account, &chain(root), &[], extent).await;
     state("active").execute(db).await.unwrap();
     text.unwrap()
 }
@@ -159,16 +162,21 @@ async fn add_all(db: &PgPool, node: &Node, vector: &Vector) {
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
 async fn every_public_vector_gets_its_verdict_also_after_export_and_import(db: PgPool) {
+    let server = Server::start().await;
+    let database_id = seals::database_id(&db).await.unwrap();
+    let keyring = Keyring::new(server.login("signer").await, database_id);
+    let keys = Keys::new(db.clone(), Arc::new(keyring));
     for (number, vector) in vectors().into_iter().enumerate() {
         let ways = [None, Some(Extent::Complete), Some(Extent::Minified)];
         for (way, exported) in ways.into_iter().enumerate() {
             let text = keyed(&vector, 3 * number + way);
-            run(&db, &serde_json::from_str(&text).unwrap(), exported).await;
+            let vector = serde_json::from_str(&text).unwrap();
+            run(&db, &keys, &vector, exported).await;
         }
     }
 }
 
-async fn run(db: &PgPool, vector: &Vector, exported: Option<Extent>) {
+async fn run(db: &PgPool, keys: &Keys, vector: &Vector, exported: Option<Extent>) {
     let name = &vector.name;
     let root = vector.genesis_validators_root.parse().unwrap();
     let node = Node::granted(db).await;
@@ -181,7 +189,7 @@ async fn run(db: &PgPool, vector: &Vector, exported: Option<Extent>) {
             "{name}"
         );
         if let Some(extent) = exported {
-            let text = export(db, &node, root, extent).await;
+            let text = export(db, keys, &node, root, extent).await;
             forget(db).await;
             assert!(import(db, &node, &text, root).await, "{name}");
         }

@@ -50,8 +50,8 @@ async fn a_key_that_one_replica_stored_another_loads_and_signs_with() {
     let server = Server::start().await;
     let one = Keyring::new(server.login("signer").await, DATABASE);
     let other = Keyring::new(server.login("signer").await, DATABASE);
-    assert_eq!(one.store(key(1)).await, Ok(Stored::New));
-    assert!(one.get(&public_key(1)).is_some());
+    assert_eq!(one.store(&key(1)).await, Ok(Stored::New));
+    assert!(one.get(&public_key(1)).is_none());
     assert!(other.get(&public_key(1)).is_none());
     let report = other.load(&keys([1])).await;
     assert_eq!((report.expected, report.loaded), (1, 1));
@@ -66,7 +66,7 @@ async fn one_bad_key_does_not_stop_the_rest() {
     let server = Server::start().await;
     let ring = Keyring::new(server.login("signer").await, DATABASE);
     for number in 1..=25 {
-        ring.store(key(number)).await.unwrap();
+        ring.store(&key(number)).await.unwrap();
     }
     let (mine, elsewhere) = (DATABASE.to_string(), ANOTHER.to_string());
     let (first, sound) = (ciphertext(&server, 1).await, ciphertext(&server, 25).await);
@@ -110,9 +110,9 @@ async fn two_signers_on_two_databases_cannot_both_hold_a_key() {
     let server = Server::start().await;
     let one = Keyring::new(server.login("signer").await, DATABASE);
     let other = Keyring::new(server.login("signer").await, ANOTHER);
-    one.store(key(1)).await.unwrap();
+    one.store(&key(1)).await.unwrap();
     let held = KeyError::AnotherDatabase(DATABASE.to_string());
-    assert_eq!(other.store(key(1)).await, Err(held.clone()));
+    assert_eq!(other.store(&key(1)).await, Err(held.clone()));
     assert_eq!(other.remove(&public_key(1)).await, Err(held.clone()));
     let report = other.load(&keys([1])).await;
     assert_eq!(report.problems, [(public_key(1), held)].into());
@@ -130,7 +130,7 @@ async fn two_signers_on_two_databases_cannot_both_hold_a_key() {
         KeyError::Damaged(_)
     ));
     other.remove(&public_key(1)).await.unwrap();
-    assert_eq!(other.store(key(1)).await, Ok(Stored::New));
+    assert_eq!(other.store(&key(1)).await, Ok(Stored::New));
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn of_two_databases_that_store_a_key_at_once_one_holds_it() {
     for number in 0..16 {
         let database = if number % 2 == 0 { DATABASE } else { ANOTHER };
         let ring = Keyring::new(server.login("signer").await, database);
-        stores.spawn(async move { (database, ring.store(key(1)).await) });
+        stores.spawn(async move { (database, ring.store(&key(1)).await) });
     }
     let outcomes = stores.join_all().await;
     let holders: BTreeSet<_> = outcomes
@@ -161,7 +161,7 @@ async fn what_is_no_longer_expected_is_dropped_and_what_is_removed_is_gone() {
     let server = Server::start().await;
     let ring = Keyring::new(server.login("signer").await, DATABASE);
     for number in 1..=3 {
-        ring.store(key(number)).await.unwrap();
+        ring.store(&key(number)).await.unwrap();
     }
     ring.load(&keys([2, 3])).await;
     assert!(ring.get(&public_key(1)).is_none());
@@ -182,7 +182,7 @@ async fn what_is_no_longer_expected_is_dropped_and_what_is_removed_is_gone() {
 async fn without_vault_what_is_loaded_stays_and_the_rest_is_reported() {
     let server = Server::start().await;
     let ring = Keyring::new(server.login("signer").await, DATABASE);
-    ring.store(key(1)).await.unwrap();
+    ring.store(&key(1)).await.unwrap();
     ring.load(&keys([1])).await;
     server.stop().await;
     let report = ring.load(&keys(1..=100)).await;
@@ -191,7 +191,7 @@ async fn without_vault_what_is_loaded_stays_and_the_rest_is_reported() {
     for problem in report.problems.values() {
         assert!(matches!(problem, KeyError::Vault(_)), "{problem:?}");
     }
-    assert!(matches!(ring.store(key(2)).await, Err(KeyError::Vault(_))));
+    assert!(matches!(ring.store(&key(2)).await, Err(KeyError::Vault(_))));
     assert!(ring.get(&public_key(2)).is_none());
 }
 
@@ -199,7 +199,8 @@ async fn without_vault_what_is_loaded_stays_and_the_rest_is_reported() {
 async fn a_keyring_shows_no_key() {
     let server = Server::start().await;
     let ring = Keyring::new(server.login("signer").await, DATABASE);
-    ring.store(key(1)).await.unwrap();
+    ring.store(&key(1)).await.unwrap();
+    ring.load(&keys([1])).await;
     let shown = format!("{ring:?}");
     assert!(shown.contains("SigningKey(REDACTED)"), "{shown}");
     assert!(
@@ -215,9 +216,9 @@ async fn a_withdrawn_key_is_dropped_until_its_row_is_released_up_to_that() {
     let ring = Keyring::new(server.login("signer").await, DATABASE);
     let another = Keyring::new(server.login("signer").await, ANOTHER);
     for number in 1..=2 {
-        ring.store(key(number)).await.unwrap();
+        ring.store(&key(number)).await.unwrap();
     }
-    another.store(key(3)).await.unwrap();
+    another.store(&key(3)).await.unwrap();
     // Written twice, and for a key that another database has as well.
     for number in [1, 2, 1, 2] {
         let key = public_key(1);

@@ -7,19 +7,20 @@ use berth_proto::signing::v1 as pb;
 use berth_proto::signing::v1::validator_status::State;
 use berth_runtime::clients::request_for;
 use nix::sys::signal::Signal;
+use tonic::Status;
 use uuid::Uuid;
 
-/// Two keys that sign.
+/// Three keys that sign.
 async fn keys(site: &Site, owner: &Owner<'_>) -> Vec<String> {
     let generate = pb::GenerateKeysRequest {
         request_id: Uuid::now_v7().to_string(),
         chain: CHAIN.to_owned(),
-        count: 2,
+        count: 3,
         withdrawal_address: format!("0x{}", "0b".repeat(20)),
         ..Default::default()
     };
     let made = owner.clone().generate(generate).await;
-    site.holds(0, 2).await;
+    site.holds(0, 3).await;
     let keys = made.validators.into_iter();
     keys.map(|one| one.public_key).collect()
 }
@@ -34,14 +35,25 @@ async fn disable(owner: &Owner<'_>, public_key: &str) {
     answer.unwrap();
 }
 
-async fn enable(owner: &Owner<'_>, public_key: &str) {
+async fn enable(owner: &Owner<'_>, public_key: &str, fresh: bool) -> Result<(), Status> {
     let request = pb::EnableValidatorRequest {
         request_id: Uuid::now_v7().to_string(),
         public_key: public_key.to_owned(),
-        fresh: true,
+        fresh,
     };
     let request = request_for(owner.account, request);
     let answer = owner.client().await.enable_validator(request).await;
+    answer.map(drop)
+}
+
+async fn export(owner: &Owner<'_>, public_key: &str) {
+    let request = pb::ExportProtectionRequest {
+        public_keys: vec![public_key.to_owned()],
+        chain: CHAIN.to_owned(),
+        minified: true,
+    };
+    let request = request_for(owner.account, request);
+    let answer = owner.client().await.export_protection(request).await;
     answer.unwrap();
 }
 
@@ -62,6 +74,7 @@ async fn what_was_withdrawn_after_the_backup_does_not_sign_once_that_is_restored
     let running = site.serve().await;
     let owner = Owner::of(&site).await;
     let keys = keys(&site, &owner).await;
+    disable(&owner, &keys[2]).await;
     end(running).await;
     // Its connections may outlive it for a moment.
     let alone = |database: &str| {
@@ -75,6 +88,7 @@ async fn what_was_withdrawn_after_the_backup_does_not_sign_once_that_is_restored
 
     let running = site.serve().await;
     disable(&owner, &keys[0]).await;
+    export(&owner, &keys[2]).await;
     end(running).await;
     let drop = format!("drop database {DATABASE} with (force)");
     site.postgres.sql("postgres", &drop).await;
@@ -86,6 +100,9 @@ async fn what_was_withdrawn_after_the_backup_does_not_sign_once_that_is_restored
     running.says("its owner withdrew the key").await;
     site.holds(0, 1).await;
     assert_eq!(state(&owner, &keys[0]).await, State::Active);
+    // The backup knows that it was disabled, and not that it may sign elsewhere.
+    let refused = enable(&owner, &keys[2], false).await.unwrap_err();
+    assert!(refused.message().contains("given away"), "{refused}");
     let config = site.config(SERVING);
     let config = config.to_str().unwrap();
     let dry = signer(&["reanchor", "--dry-run", "--config", config]).output();
@@ -98,6 +115,6 @@ async fn what_was_withdrawn_after_the_backup_does_not_sign_once_that_is_restored
     assert_eq!(state(&owner, &keys[0]).await, State::Disabled);
     assert_eq!(state(&owner, &keys[1]).await, State::Active);
 
-    enable(&owner, &keys[0]).await;
+    enable(&owner, &keys[0], true).await.unwrap();
     site.holds(0, 2).await;
 }

@@ -1,12 +1,13 @@
-//! What keys signed, into an interchange and out of one.
+//! What keys signed, given away as an interchange.
 
+use super::Keys;
 use crate::domain::interchange;
 use crate::domain::validator::State;
 use crate::domain::{Chain, PublicKey, Validator};
 use crate::store::{history, validators};
 use berth_core::{AccountId, Error, Result};
 use berth_runtime::pg;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// Most signatures of a complete file, some 27 MB of text: more than two years
@@ -22,37 +23,41 @@ pub enum Extent {
     Minified,
 }
 
-/// An interchange of validators of an account; of all that are silent when none
-/// is named. From now on they may sign elsewhere: their rows say so before this
-/// returns.
-///
-/// # Errors
-///
-/// [`Error::Precondition`] when one of them may sign still, [`Error::NotFound`]
-/// for another account's, [`Error::Conflict`] when one changes meanwhile.
-pub async fn export(
-    db: &PgPool,
-    account: AccountId,
-    chain: &Chain,
-    keys: &[PublicKey],
-    extent: Extent,
-) -> Result<String> {
-    // One picture: who is silent in it signed nothing that is not in it.
-    let mut txn = history::picture(db).await?;
-    let silent = select(&mut txn, account, chain, keys).await?;
-    let signed = match extent {
-        Extent::Complete => {
-            let each = MAX_SIGNATURES / silent.len().max(1);
-            history::signed(&mut txn, silent.iter().map(|one| &one.public_key), each).await?
-        }
-        Extent::Minified => BTreeMap::new(),
-    };
-    txn.commit().await.map_err(pg::error)?;
-    let mut txn = db.begin().await.map_err(pg::error)?;
-    validators::mark_exported(&mut txn, &silent).await?;
-    txn.commit().await.map_err(pg::error)?;
-    let known = silent.iter().map(|one| (one.public_key, one.watermarks));
-    interchange::complete(chain.genesis_validators_root, &known.collect(), &signed)
+impl Keys {
+    /// An interchange of validators of an account; of all that are silent when
+    /// none is named. From now on they may sign elsewhere: their rows and Vault
+    /// say so before this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Precondition`] when one of them may sign still,
+    /// [`Error::NotFound`] for another account's, [`Error::Conflict`] when one
+    /// changes meanwhile, [`Error::Unavailable`] while Vault is away.
+    pub async fn export(
+        &self,
+        account: AccountId,
+        chain: &Chain,
+        keys: &[PublicKey],
+        extent: Extent,
+    ) -> Result<String> {
+        // One picture: who is silent in it signed nothing that is not in it.
+        let mut txn = history::picture(&self.db).await?;
+        let silent = select(&mut txn, account, chain, keys).await?;
+        let signed = match extent {
+            Extent::Complete => {
+                let each = MAX_SIGNATURES / silent.len().max(1);
+                history::signed(&mut txn, silent.iter().map(|one| &one.public_key), each).await?
+            }
+            Extent::Minified => BTreeMap::new(),
+        };
+        txn.commit().await.map_err(pg::error)?;
+        let mut txn = self.db.begin().await.map_err(pg::error)?;
+        let noted = validators::mark_exported(&mut txn, &silent).await?;
+        txn.commit().await.map_err(pg::error)?;
+        self.keyring.withdrawals().remember_all(&noted).await?;
+        let known = silent.iter().map(|one| (one.public_key, one.watermarks));
+        interchange::complete(chain.genesis_validators_root, &known.collect(), &signed)
+    }
 }
 
 async fn select(
