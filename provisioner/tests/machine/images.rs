@@ -200,6 +200,31 @@ fn the_next_source_is_tried_when_the_registry_cannot_be_reached() {
 }
 
 #[test]
+fn an_image_that_finds_no_room_comes_once_there_is_some() {
+    with_machine(async |world| {
+        // Docker's folder becomes a disk of a size that can be changed.
+        world.root(
+            "pid=$(pgrep -x dockerd); cp /proc/$pid/cmdline /run/dockerd.words
+             kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done
+             mount -t tmpfs -o size=4m tmpfs /var/lib/docker
+             xargs -0 setsid --fork < /run/dockerd.words >> /var/log/dockerd.log 2>&1
+             until docker version >/dev/null 2>&1; do sleep 0.05; done",
+        );
+        let session = world.session().await;
+        let (image, sources) = world.layout();
+        let full = session.ensure_image(&image, &sources, |_, _| ()).await;
+        assert!(matches!(full, Err(Error::NoSpace { .. })), "{full:?}");
+        assert_eq!(world.root("docker images --all --quiet"), "");
+
+        world.root("mount -o remount,size=200m /var/lib/docker");
+        session
+            .ensure_image(&image, &sources, |_, _| ())
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
 fn only_the_parts_of_the_image_can_be_fetched_while_it_is_offered() {
     with_machine(async |world| {
         let session = world.session().await;

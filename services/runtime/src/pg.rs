@@ -67,13 +67,7 @@ pub fn error(error: sqlx::Error) -> Error {
     let gone = error
         .as_database_error()
         .and_then(|e| e.code())
-        // Shutting down, starting up, lost, timed out, deadlock, serialisation.
-        .is_some_and(|code| {
-            code.starts_with("57P")
-                || code.starts_with("08")
-                || code.starts_with("40")
-                || code == "55P03"
-        });
+        .is_some_and(|code| passes(&code));
     let down = matches!(
         error,
         sqlx::Error::Io(_)
@@ -89,10 +83,40 @@ pub fn error(error: sqlx::Error) -> Error {
     }
 }
 
+/// Whether what the database complains of passes, by itself or when its operator
+/// puts it right: then the same call is worth another try.
+fn passes(code: &str) -> bool {
+    // Lost; deadlock, serialisation; no disk, memory or connection left; shutting
+    // down, starting up, timed out; lock not to be had; a standby.
+    ["08", "40", "53", "57"]
+        .iter()
+        .any(|class| code.starts_with(class))
+        || code == "55P03"
+        || code == "25006"
+}
+
 /// Whether the error is a violation of the named constraint.
 #[must_use]
 pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
     error
         .as_database_error()
         .is_some_and(|e| e.constraint() == Some(constraint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::passes;
+
+    #[test]
+    fn a_database_that_is_full_busy_or_away_is_worth_another_try_and_a_bug_is_not() {
+        for code in [
+            "08006", "40001", "40P01", "53100", "53300", "57014", "57P01", "57P03", "55P03",
+            "25006",
+        ] {
+            assert!(passes(code), "{code}");
+        }
+        for code in ["23505", "42601", "22003", "25P02", "XX000"] {
+            assert!(!passes(code), "{code}");
+        }
+    }
 }

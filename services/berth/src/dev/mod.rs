@@ -153,7 +153,7 @@ async fn stage(
             let running = async {
                 let outcome = tokio::select! {
                     outcome = offer(stage, listener, prepared, &stop) => outcome,
-                    error = postgres.ended() => Err(error),
+                    error = postgres.keep() => Err(error),
                     error = keep(&mut vault) => Err(error),
                     () = interrupted() => { say("ending"); Ok(()) }
                     () = stop.cancelled() => Ok(()),

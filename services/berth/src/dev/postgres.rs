@@ -12,6 +12,8 @@ use tokio::process::{Child, Command};
 
 /// How long it may take to start, with recovery after a crash.
 const START: Duration = Duration::from_secs(60);
+/// Pause before one that ended is started again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Longest path of a socket, with its name.
 const SOCKET_PATH: usize = 107;
 
@@ -38,20 +40,12 @@ impl Postgres {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
         chown(dir, Some(user.0), Some(user.1))?;
         let data = dir.join("data");
-        let command = |program: &str| {
-            let mut command = Command::new(programs.join(program));
-            command
-                .uid(user.0.as_raw())
-                .gid(user.1.as_raw())
-                .current_dir("/");
-            command
-        };
         if !data.join("PG_VERSION").exists() {
             // A folder without it was left by an attempt that was cut off.
             if data.exists() {
                 fs::remove_dir_all(&data)?;
             }
-            let made = command("initdb")
+            let made = command(&programs, "initdb", user)
                 .arg("-D")
                 .arg(&data)
                 .args(["-U", "berth", "--auth=trust", "-E", "UTF8", "--locale=C"])
@@ -67,29 +61,31 @@ impl Postgres {
             );
         }
         end_leftover(&programs, &data, user).await?;
-        let log = fs::File::create(dir.join("postgres.log"))?;
-        let child = command("postgres")
-            .arg("-D")
-            .arg(&data)
-            .arg("-c")
-            .arg("listen_addresses=")
-            .arg("-c")
-            .arg(format!("unix_socket_directories={}", dir.display()))
-            .args(["-c", "max_connections=400", "-c", "shared_buffers=128MB"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .context("cannot run postgres")?;
         let postgres = Self {
-            child,
+            child: run(&programs, dir, user)?,
             programs,
             dir: dir.to_owned(),
             user,
         };
         postgres.ready().await?;
         Ok(postgres)
+    }
+
+    /// Waits until it ends by itself, and starts it again, as whoever runs a
+    /// Postgres would; it is away for so long.
+    pub(super) async fn keep(&mut self) -> anyhow::Error {
+        loop {
+            let status = self.child.wait().await;
+            super::say(&format!(
+                "Postgres ended by itself ({status:?}); starting it again"
+            ));
+            // What it left may take a moment to end, and a disk to be emptied.
+            tokio::time::sleep(AGAIN).await;
+            match run(&self.programs, &self.dir, self.user) {
+                Ok(child) => self.child = child,
+                Err(error) => return error,
+            }
+        }
     }
 
     /// URL of one of its databases, for a role.
@@ -165,18 +161,43 @@ impl Postgres {
         Ok(())
     }
 
-    /// Waits until it ends by itself.
-    pub(super) async fn ended(&mut self) -> anyhow::Error {
-        let status = self.child.wait().await;
-        anyhow::anyhow!("postgres ended by itself: {status:?}")
-    }
-
     /// Ends it cleanly, within seconds.
     pub(super) async fn stop(mut self) {
         let data = self.dir.join("data");
         stop(&self.programs, &data, self.user).await.ok();
         self.child.wait().await.ok();
     }
+}
+
+/// A program of Postgres, run as the user that may.
+fn command(programs: &Path, program: &str, user: (Uid, Gid)) -> Command {
+    let mut command = Command::new(programs.join(program));
+    command
+        .uid(user.0.as_raw())
+        .gid(user.1.as_raw())
+        .current_dir("/");
+    command
+}
+
+/// Starts the server; it is not ready yet.
+fn run(programs: &Path, dir: &Path, user: (Uid, Gid)) -> anyhow::Result<Child> {
+    let path = dir.join("postgres.log");
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)?;
+    command(programs, "postgres", user)
+        .arg("-D")
+        .arg(dir.join("data"))
+        .args(["-c", "listen_addresses=", "-c"])
+        .arg(format!("unix_socket_directories={}", dir.display()))
+        .args(["-c", "max_connections=400", "-c", "shared_buffers=128MB"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .context("cannot run postgres")
 }
 
 /// A server that an earlier process left running on the same folder.
@@ -188,13 +209,10 @@ async fn end_leftover(programs: &Path, data: &Path, user: (Uid, Gid)) -> anyhow:
 }
 
 async fn stop(programs: &Path, data: &Path, user: (Uid, Gid)) -> anyhow::Result<()> {
-    Command::new(programs.join("pg_ctl"))
+    command(programs, "pg_ctl", user)
         .arg("-D")
         .arg(data)
         .args(["stop", "-m", "fast", "-t", "8", "-s"])
-        .uid(user.0.as_raw())
-        .gid(user.1.as_raw())
-        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -42,12 +42,7 @@ impl From<Error> for Halt {
 impl From<SiteError> for Halt {
     fn from(error: SiteError) -> Self {
         let text = report(&error);
-        // The owner of the machine puts these right, and nobody tells us.
-        let theirs = matches!(
-            error,
-            SiteError::AuthRefused { .. } | SiteError::NotReady(_)
-        );
-        if theirs || error.is_transient() {
+        if may_pass(&error) {
             Self::wait(text)
         } else if let SiteError::HostKeyChanged { .. } = error {
             Self::Stranger(text)
@@ -55,6 +50,16 @@ impl From<SiteError> for Halt {
             Self::Fail(text)
         }
     }
+}
+
+/// Whether trying again may help: it comes back by itself, or the owner of the
+/// machine puts it right, which nobody tells us.
+pub(super) fn may_pass(error: &SiteError) -> bool {
+    error.is_transient()
+        || matches!(
+            error,
+            SiteError::AuthRefused { .. } | SiteError::NotReady(_) | SiteError::NoSpace { .. }
+        )
 }
 
 impl From<berth_secrets::Error> for Halt {

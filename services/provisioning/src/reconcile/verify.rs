@@ -1,6 +1,6 @@
 //! VERIFYING: reaches a machine that was wiped, measures it, and tells inventory.
 
-use super::halt::{Halt, asked};
+use super::halt::{Halt, asked, may_pass};
 use super::{Context, target};
 use berth_core::Result;
 use berth_proto::inventory::v1 as pb;
@@ -84,16 +84,6 @@ pub(super) fn text(error: &SiteError) -> String {
         .chars()
         .take(MAX_PROBLEM)
         .collect()
-}
-
-/// Whether trying again may help: it comes back by itself, or its owner is
-/// just about to run the setup command.
-pub(super) fn may_pass(error: &SiteError) -> bool {
-    error.is_transient()
-        || matches!(
-            error,
-            SiteError::AuthRefused { .. } | SiteError::NotReady(_)
-        )
 }
 
 fn from_facts(facts: Facts) -> pb::Facts {

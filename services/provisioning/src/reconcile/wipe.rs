@@ -4,7 +4,7 @@
 //! Whatever is current there is fenced first: from that commit on it may not
 //! act, whether the machine can be reached or not.
 
-use super::halt::{Halt, asked};
+use super::halt::{Halt, asked, may_pass};
 use super::{Context, NODE, lease, retire, target, verify};
 use crate::domain::{Placement, PlacementEvent, PlacementState};
 use crate::store;
@@ -40,7 +40,7 @@ pub(super) async fn step(
         }
         Err(error) => {
             record.problem = verify::text(&error);
-            record.transient = verify::may_pass(&error);
+            record.transient = may_pass(&error);
         }
     }
     let again = record.transient;

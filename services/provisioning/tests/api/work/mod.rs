@@ -35,6 +35,12 @@ fn unreachable() -> SiteError {
     }
 }
 
+fn full() -> SiteError {
+    SiteError::NoSpace {
+        what: "pull an image",
+    }
+}
+
 fn stranger() -> SiteError {
     SiteError::HostKeyChanged {
         expected: "SHA256:a".to_owned(),

@@ -116,6 +116,19 @@ async fn what_comes_back_by_itself_is_waited_for_with_a_reason(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_machine_without_space_is_waited_for_until_its_owner_makes_room(db: PgPool) {
+    let all = Whole::new(db).await;
+    launch(&all.api, all.account, "n1").await;
+    all.until_state("n1", State::Launching).await;
+    all.site.standing().fault = Some(full);
+    let no_space = |node: &pb::Node| reason(node).contains("no space left");
+    let node = all.until("n1", no_space).await;
+    assert_eq!(state(&node), State::Launching);
+    all.site.standing().fault = None;
+    all.until_state("n1", State::Running).await;
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
 async fn a_vault_that_is_away_pauses_a_launch_and_loses_nothing(db: PgPool) {
     let mut all = Whole::new(db).await;
     launch(&all.api, all.account, "n1").await;
