@@ -15,6 +15,7 @@
 //! are reached only through [`reconcile::Site`].
 
 pub mod api;
+pub mod authority;
 pub mod catalogue;
 pub mod config;
 pub mod domain;
@@ -51,7 +52,7 @@ const MAX_REQUEST: usize = 16 << 10;
 ///
 /// # Errors
 ///
-/// When the database cannot be used or an address is taken.
+/// When the database cannot be used or is another Vault's, or an address is taken.
 pub async fn start(
     config: &Config,
     platform: &Platform,
@@ -59,6 +60,7 @@ pub async fn start(
     tasks: &mut Tasks,
 ) -> Result<()> {
     let db = pg::connect(&config.database, &store::MIGRATIONS).await?;
+    authority::check(&db, &vault).await?;
     let (notices, listen) = Notices::listen(db.clone(), CHANNELS, tasks.stop());
     tasks.spawn("provisioning notices", listen);
 

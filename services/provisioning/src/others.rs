@@ -120,7 +120,15 @@ impl Others {
             machine_id: id.to_string(),
         });
         let answer = self.fleet.clone().resolve_machine(request).await;
-        let answer = answer.map_err(|status| status::to_error(&status))?;
+        let answer = answer.map_err(|status| {
+            let error = status::to_error(&status);
+            if let Error::Unavailable(_) = error {
+                let why = format!("inventory does not answer: {}", status.message());
+                Error::unavailable(why)
+            } else {
+                error
+            }
+        })?;
         answer
             .into_inner()
             .machine

@@ -3,6 +3,7 @@
 //! Functions that take no account serve reconcilers and placements, which act
 //! for the node itself and not for a caller.
 
+pub mod authority;
 pub mod chains;
 pub mod events;
 pub mod nodes;

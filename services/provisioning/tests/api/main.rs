@@ -8,6 +8,7 @@
     reason = "a helper that panics is a test that fails"
 )]
 
+mod authority;
 mod chains;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;

@@ -285,6 +285,28 @@ impl Whole {
     }
 }
 
+/// Another Vault, while the value lives.
+pub(crate) struct Elsewhere {
+    pub(crate) vault: Vault,
+    _bao: DevVault,
+    _address: Held,
+    _folder: TempDir,
+}
+
+impl Elsewhere {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = Held::new();
+        let (bao, vault) = open_bao(&bao_config(&folder, &address), &folder).await;
+        Self {
+            vault,
+            _bao: bao,
+            _address: address,
+            _folder: folder,
+        }
+    }
+}
+
 fn options(folder: &TempDir) -> Options {
     Options {
         images: folder.path().to_owned(),
