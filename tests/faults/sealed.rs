@@ -1,19 +1,33 @@
-//! A Vault that does not answer while a node is launched.
+//! What a control plane stands on, Vault and Postgres, taken away while there is
+//! work. One control plane lives through all of it; each row says its name
+//! before it begins.
 
 use crate::{LAUNCH, launch};
 use berth_tests::{Berth, Shape, eventually};
 
+/// What the client exits with when it is worth another try.
+const AGAIN: Option<i32> = Some(7);
+/// The node that lives through it.
+const NODE: &str = "patient";
+
 #[test]
-fn a_launch_waits_for_a_sealed_vault_and_goes_on_by_itself() {
-    let mut berth = Berth::start(Shape {
+fn work_waits_for_vault_and_postgres_and_goes_on_by_itself() {
+    let mut berth = Berth::start_on_small_disk(Shape {
         machines: 1,
         replicas: 1,
     });
     berth.register(Berth::COSMOS);
+    berth.row("Vault is sealed", vault_is_sealed);
+    berth.row("Postgres is killed", postgres_is_killed);
+    berth.row("the disk of Postgres is full", the_disk_is_full);
+    berth.stop();
+}
+
+fn vault_is_sealed(berth: &Berth) {
     berth.seal_vault();
-    launch(&berth, "patient");
+    launch(berth, NODE);
     eventually("the node says why it waits", LAUNCH, || {
-        let status = berth.node("patient")["status"].take();
+        let status = berth.node(NODE)["status"].take();
         let reason = status["statusReason"].as_str().unwrap_or_default();
         if reason.contains("is sealed") {
             Ok(())
@@ -23,7 +37,89 @@ fn a_launch_waits_for_a_sealed_vault_and_goes_on_by_itself() {
     });
     // It is unsealed when it is started again.
     berth.kill_vault();
-    berth.node_becomes("patient", "STATE_RUNNING", LAUNCH);
-    berth.node_is_healthy("patient", LAUNCH);
-    berth.stop();
+    berth.node_becomes(NODE, "STATE_RUNNING", LAUNCH);
+    berth.node_is_healthy(NODE, LAUNCH);
+}
+
+fn postgres_is_killed(berth: &Berth) {
+    let mut told = Told::of(berth);
+    assert!(told.credit(berth), "it takes a credit");
+    berth.kill_postgres();
+    // While it is away, and until it is back.
+    eventually("credits are taken again", LAUNCH, || {
+        if told.credit(berth) {
+            Ok(())
+        } else {
+            Err(told.said.clone())
+        }
+    });
+    told.is_kept(berth);
+    berth.node_is_healthy(NODE, LAUNCH);
+    berth.node_becomes(NODE, "STATE_RUNNING", LAUNCH);
+}
+
+fn the_disk_is_full(berth: &Berth) {
+    let mut told = Told::of(berth);
+    berth.fill_postgres_disk(true);
+    // What has its place on the disk already is still taken.
+    let refused = (0..500).any(|_| !told.credit(berth));
+    assert!(refused, "a disk without room takes no end of rows");
+    berth.fill_postgres_disk(false);
+    eventually("credits are taken again", LAUNCH, || {
+        if told.credit(berth) {
+            Ok(())
+        } else {
+            Err(told.said.clone())
+        }
+    });
+    told.is_kept(berth);
+    berth.node_is_healthy(NODE, LAUNCH);
+    berth.node_becomes(NODE, "STATE_RUNNING", LAUNCH);
+}
+
+/// What the account has, by the answers that came.
+struct Told {
+    before: i64,
+    taken: i64,
+    /// Nobody knows of those whose answer was a loss.
+    unknown: i64,
+    said: String,
+}
+
+impl Told {
+    fn of(berth: &Berth) -> Self {
+        Self {
+            before: balance(berth),
+            taken: 0,
+            unknown: 0,
+            said: String::new(),
+        }
+    }
+
+    /// Whether a credit of one is taken; else it is worth another try.
+    fn credit(&mut self, berth: &Berth) -> bool {
+        let answer = berth.ask(&["account", "credit", "1.00 EUR"]);
+        self.said = answer.said;
+        if answer.code == Some(0) {
+            self.taken += 1;
+            return true;
+        }
+        assert_eq!(answer.code, AGAIN, "{}", self.said);
+        self.unknown += 1;
+        false
+    }
+
+    /// Nothing that was acknowledged is lost, and nothing was taken twice.
+    fn is_kept(&self, berth: &Berth) {
+        let grown = balance(berth) - self.before;
+        let bounds = self.taken..=self.taken + self.unknown;
+        assert!(bounds.contains(&grown), "{grown} of {bounds:?}");
+    }
+}
+
+/// All that was ever credited, in whole units.
+fn balance(berth: &Berth) -> i64 {
+    let statement = "select coalesce(sum(micros), 0)::bigint / 1000000 from entry \
+                     where kind = 'credit' and book = 'account'";
+    berth.sql("berth_leasing", statement).parse().unwrap()
 }

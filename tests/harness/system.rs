@@ -1,7 +1,7 @@
 //! One `berth dev`, from its start to the proof that nothing of it is left.
 
 use crate::eventually::{eventually, within};
-use crate::{leftovers, program, repository};
+use crate::{leftovers, postgres, program, repository};
 use berth_rig::Rig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -50,11 +50,27 @@ impl Berth {
     /// When it does not become ready, with its logs.
     #[must_use]
     pub fn start(shape: Shape) -> Self {
+        Self::start_on(shape, |_| ())
+    }
+
+    /// As [`Self::start`], with Postgres on a disk of its own that a test can
+    /// fill.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become ready, with its logs.
+    #[must_use]
+    pub fn start_on_small_disk(shape: Shape) -> Self {
+        Self::start_on(shape, postgres::mount)
+    }
+
+    fn start_on(shape: Shape, prepare: impl FnOnce(&Path)) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         sweep();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = Path::new(ROOT).join(format!("{PREFIX}{}-{number}", std::process::id()));
         fs::create_dir(&dir).unwrap();
+        prepare(&dir);
         let mut berth = Self {
             shape,
             dir,
@@ -132,6 +148,7 @@ impl Berth {
             panic!("berth dev was asked to end and still runs after {END:?}");
         }
         assert!(status.is_some_and(|s| s.success()), "it ended: {status:?}");
+        postgres::unmount(&self.dir);
         let left = leftovers::find(&self.dir, &rig);
         assert!(left.is_empty(), "something is left:\n{}", left.join("\n"));
         self.note("stopped");
@@ -227,6 +244,22 @@ impl Berth {
         eprintln!("{:6.1} s  {what}", self.begun.elapsed().as_secs_f64());
     }
 
+    /// Runs one of several checks in the life of one control plane, and says
+    /// which it was when it fails.
+    pub fn row(&self, name: &str, check: impl FnOnce(&Self)) {
+        struct Row<'a>(&'a str);
+        impl Drop for Row<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    eprintln!("the row that failed: {}", self.0);
+                }
+            }
+        }
+        self.note(name);
+        let _row = Row(name);
+        check(self);
+    }
+
     /// The data folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -294,6 +327,7 @@ fn remove(dir: &Path) {
             Err(error) => eprintln!("{}: {error}", dir.display()),
         }
     }
+    postgres::unmount(dir);
     fs::remove_dir_all(dir).ok();
 }
 
