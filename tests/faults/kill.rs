@@ -1,10 +1,7 @@
 //! Services that are killed while they work.
 
-use crate::{LAUNCH, launch, runs_once};
-use berth_tests::{Berth, Event, Shape, eventually};
-
-/// What a launch is doing.
-type Moment = fn(&Event) -> bool;
+use crate::{LAUNCH, Moment, launch, runs_once};
+use berth_tests::{Berth, Shape, eventually};
 
 /// Each role, and when it is killed.
 const KILLS: [(&str, Moment); 6] = [

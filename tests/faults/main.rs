@@ -3,15 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot run must fail")]
 
 mod kill;
+mod machines;
 mod pause;
 mod sealed;
 
-use berth_tests::{Berth, Sight};
+use berth_tests::{Berth, Event, Sight};
 use serde_json::Value;
 use std::time::Duration;
 
 /// How long a launch may take in spite of everything.
 const LAUNCH: Duration = Duration::from_mins(4);
+
+/// What a launch is doing.
+type Moment = fn(&Event) -> bool;
 
 /// Asks for a node, and waits for nothing.
 fn launch(berth: &Berth, name: &str) -> Value {

@@ -1,8 +1,83 @@
-//! A worker that is paused, and wakes up to a node that went on without it.
+//! Services that are paused, as a busy or swapping host does it: they neither
+//! answer nor break the connection. And a worker that wakes up to a node that
+//! went on without it.
 
-use crate::{LAUNCH, launch, runs_once, uuid};
+use crate::{LAUNCH, Moment, launch, runs_once, uuid};
 use berth_tests::{Berth, Shape, eventually};
 use std::time::Duration;
+
+/// Each role, when it is paused in a launch, and what the node says of it then.
+const PAUSES: [(&str, Moment, &str); 3] = [
+    (
+        "leasing",
+        |event| event.step == "lease",
+        "leasing does not answer",
+    ),
+    (
+        "inventory",
+        |event| event.step == "gates",
+        "inventory does not answer",
+    ),
+    (
+        "monitoring",
+        |event| event.step == "containers",
+        "monitoring does not answer",
+    ),
+];
+/// What the client exits with when it is worth another try.
+const AGAIN: Option<i32> = Some(7);
+
+#[test]
+fn a_service_paused_at_any_time_during_a_launch_delays_it_and_is_named() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 1,
+    });
+    berth.register(Berth::COSMOS);
+    berth.pause("signer", true);
+    launch(&berth, "delayed");
+    let watch = berth.watch("delayed");
+    for (role, when, says) in PAUSES {
+        watch.wait_for(&format!("the moment to pause {role}"), LAUNCH, when);
+        berth.pause(role, true);
+        eventually(&format!("the node says {says}"), LAUNCH, || {
+            let status = berth.node("delayed")["status"].take();
+            let reason = status["statusReason"].as_str().unwrap_or_default();
+            if reason.contains(says) {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        });
+        berth.pause(role, false);
+    }
+    // Nothing of this launch asks the signer; whoever does is told.
+    let answer = berth.ask(&["key", "list"]);
+    assert_eq!(answer.code, AGAIN, "{}", answer.said);
+    berth.pause("signer", false);
+    eventually("the signer answers again", LAUNCH, || {
+        let answer = berth.ask(&["key", "list"]);
+        answer.code.filter(|code| *code == 0).ok_or(answer.said)
+    });
+
+    berth.pause("gateway", true);
+    let state = "select state from node where name = 'delayed'";
+    eventually("the launch ends without the gateway", LAUNCH, || {
+        let state = berth.sql("berth_provisioning", state);
+        if state == "running" {
+            Ok(())
+        } else {
+            Err(state)
+        }
+    });
+    berth.pause("gateway", false);
+    runs_once(&berth, "delayed");
+    berth.run(&["node", "retire", "delayed", "--wait"]);
+    let told: Vec<i64> = watch.finish().iter().map(|event| event.sequence).collect();
+    let all: Vec<i64> = (1..).take(told.len()).collect();
+    assert_eq!(told, all, "a watch lives on and misses nothing");
+    berth.stop();
+}
 
 const REPLICAS: [&str; 2] = ["provisioning", "provisioning-2"];
 
