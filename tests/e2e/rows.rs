@@ -55,6 +55,19 @@ pub(crate) const ROWS: &[Service] = &[
             ("CreditAccount", &["gateway"]),
             ("GetBalance", &["gateway"]),
             ("ListLedgerEntries", &["gateway"]),
+            ("ListAccountEvents", &["gateway"]),
+        ],
+    },
+    Service {
+        name: "berth.leasing.v1.WebhookService",
+        methods: &[
+            ("CreateWebhook", &["gateway"]),
+            ("GetWebhook", &["gateway"]),
+            ("ListWebhooks", &["gateway"]),
+            ("EnableWebhook", &["gateway"]),
+            ("DeleteWebhook", &["gateway"]),
+            ("TestWebhook", &["gateway"]),
+            ("ListWebhookDeliveries", &["gateway"]),
         ],
     },
     Service {

@@ -36,6 +36,8 @@ pub enum Resource {
     Validator,
     /// An open problem.
     Incident,
+    /// A URL that is told what an account should know.
+    Webhook,
 }
 
 impl fmt::Display for Resource {
@@ -51,6 +53,7 @@ impl fmt::Display for Resource {
             Self::Placement => "placement",
             Self::Validator => "validator",
             Self::Incident => "incident",
+            Self::Webhook => "webhook",
         })
     }
 }

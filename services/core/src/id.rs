@@ -96,6 +96,16 @@ id!(
     "entry"
 );
 id!(
+    /// Something that an account should know.
+    EventId,
+    "event"
+);
+id!(
+    /// A URL that is told what an account should know.
+    WebhookId,
+    "webhook"
+);
+id!(
     /// The wish to run a role of a chain.
     NodeId,
     "node"

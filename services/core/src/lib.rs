@@ -14,8 +14,8 @@ pub use clock::now;
 pub use error::{Error, Resource, Result, Source, Violation, Violations, report};
 pub use fence::Fence;
 pub use id::{
-    AccountId, EntryId, IncidentId, LeaseId, MachineId, NodeId, OfferId, ParseIdError, PlacementId,
-    SupplierId,
+    AccountId, EntryId, EventId, IncidentId, LeaseId, MachineId, NodeId, OfferId, ParseIdError,
+    PlacementId, SupplierId, WebhookId,
 };
 pub use money::{Currency, Money};
 pub use name::{Name, ParseNameError, text};

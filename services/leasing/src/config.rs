@@ -1,5 +1,7 @@
 //! What an operator sets for leasing.
 
+use crate::domain::Network;
+use berth_core::{Error, Result};
 use berth_runtime::pg::DatabaseConfig;
 use chrono::TimeDelta;
 use serde::Deserialize;
@@ -20,6 +22,48 @@ pub struct Config {
     /// How long a lease runs on once its account owes money.
     #[serde(default = "default_grace_seconds")]
     pub grace_seconds: u32,
+    /// Where webhooks may lead.
+    #[serde(default)]
+    pub webhooks: WebhookConfig,
+}
+
+/// Key `webhooks` of the section.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// Networks that webhooks may lead to though they are not public, also
+    /// without TLS, such as `10.1.0.0/16`.
+    pub private_networks: Vec<String>,
+    /// An authority of receivers beside those of the system, in PEM.
+    pub ca_file: String,
+}
+
+impl WebhookConfig {
+    /// The networks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a text that is none.
+    pub fn private_networks(&self) -> Result<Vec<Network>> {
+        let networks = self.private_networks.iter().map(|text| text.parse());
+        networks
+            .collect::<std::result::Result<_, String>>()
+            .map_err(|problem| Error::invalid("leasing.webhooks.private_networks", problem))
+    }
+
+    /// The authority, in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when it cannot be read.
+    pub fn authority(&self) -> Result<Option<Vec<u8>>> {
+        if self.ca_file.is_empty() {
+            return Ok(None);
+        }
+        let read = std::fs::read(&self.ca_file);
+        read.map(Some)
+            .map_err(|problem| Error::invalid("leasing.webhooks.ca_file", problem))
+    }
 }
 
 fn default_charge_seconds() -> u32 {

@@ -151,7 +151,20 @@ async fn check_role(vault: &Vault, role: &RolePlan) -> Vec<Probe> {
     probes.push(Probe::new(format!("{name}: obtain its certificate"), issued).0);
     for grant in &role.grants {
         let (what, outcome) = match grant {
-            Grant::NodeSecrets => ("create, read and delete a secret", node_secret(vault).await),
+            Grant::NodeSecrets => {
+                let path = SecretPath::node(&probe_name(), "probe");
+                (
+                    "create, read and delete a secret",
+                    secret(vault, path).await,
+                )
+            }
+            Grant::WebhookKeys => {
+                let path = SecretPath::webhook(&probe_name());
+                (
+                    "create, read and delete a webhook's key",
+                    secret(vault, path).await,
+                )
+            }
             Grant::SignPlacements => ("sign a placement", placement(vault).await),
             Grant::SignSshUsers => ("sign an SSH user", ssh_user(vault).await),
             Grant::ValidatorKeys => (
@@ -164,8 +177,12 @@ async fn check_role(vault: &Vault, role: &RolePlan) -> Vec<Probe> {
     probes
 }
 
-async fn node_secret(vault: &Vault) -> Result<()> {
-    let path = SecretPath::node(&format!("check-{}", uuid::Uuid::new_v4()), "probe")?;
+fn probe_name() -> String {
+    format!("check-{}", uuid::Uuid::new_v4())
+}
+
+async fn secret(vault: &Vault, path: Result<SecretPath>) -> Result<()> {
+    let path = path?;
     let secret = SecretMap::from([("value".to_owned(), SecretString::from("probe"))]);
     let created = vault.create_secret(&path, &secret).await;
     let read = vault.read_secret(&path).await;

@@ -1,4 +1,5 @@
-//! Secrets of nodes, in KV version 2: created once, read, and deleted whole.
+//! Secrets of nodes and of webhooks, in KV version 2: created once, read, and
+//! deleted whole.
 //!
 //! Deliberately absent: an update. The first writer wins, so two replicas that
 //! generate the same key at once end with one key.

@@ -8,12 +8,9 @@ use crate::{Error, Result};
 /// The longest name accepted.
 const MAX_NAME: usize = 64;
 
-/// Where a secret of a node is kept: `nodes/<node id>/<name>`.
+/// Where a secret is kept: `nodes/<node id>/<name>` or `webhooks/<webhook id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SecretPath {
-    node_id: String,
-    name: String,
-}
+pub struct SecretPath(String);
 
 impl SecretPath {
     /// The path of the secret `name` of the node `node_id`.
@@ -22,16 +19,23 @@ impl SecretPath {
     /// [`Error::Invalid`] unless both are 1 to 64 characters of letters,
     /// digits, `-`, `_` and `.`, starting with a letter or digit.
     pub fn node(node_id: &str, name: &str) -> Result<Self> {
-        Ok(Self {
-            node_id: segment("node id", node_id)?.to_owned(),
-            name: segment("secret name", name)?.to_owned(),
-        })
+        let (node, name) = (segment("node id", node_id)?, segment("secret name", name)?);
+        Ok(Self(format!("nodes/{node}/{name}")))
+    }
+
+    /// The path of the key of a webhook's signatures.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless the id is one as for [`Self::node`].
+    pub fn webhook(webhook_id: &str) -> Result<Self> {
+        let webhook = segment("webhook id", webhook_id)?;
+        Ok(Self(format!("webhooks/{webhook}")))
     }
 }
 
 impl fmt::Display for SecretPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nodes/{}/{}", self.node_id, self.name)
+        f.write_str(&self.0)
     }
 }
 
@@ -71,6 +75,7 @@ mod tests {
         for name in hostile {
             assert!(SecretPath::node("n1", name).is_err(), "{name:?} as a name");
             assert!(SecretPath::node(name, "n").is_err(), "{name:?} as an id");
+            assert!(SecretPath::webhook(name).is_err(), "{name:?} as a webhook");
         }
     }
 }

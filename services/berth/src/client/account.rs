@@ -13,8 +13,10 @@ use clap::{Args, Subcommand};
 pub(crate) enum Command {
     /// Add money to an account; for administrators
     Credit(Credit),
-    /// Show what the account has
+    /// Show what the account has, and how long that lasts
     Balance(OutputArgs),
+    /// List what the account was told: what stops soon, what was not paid, what ended
+    Events(Events),
     /// List the lines of the account's statement, newest first
     Statement(Statement),
 }
@@ -47,6 +49,22 @@ pub(crate) struct Statement {
     output: OutputArgs,
 }
 
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  berth account events
+  berth account events --lease lease-0198… --output json | jq -r '.events[].message'")]
+pub(crate) struct Events {
+    /// Only what is about this lease
+    #[arg(long, default_value = "")]
+    lease: String,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=200))]
+    limit: i32,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
 pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Result<()> {
     let mut client = LeasingServiceClient::new(context.load()?.channel()?);
     match command {
@@ -66,6 +84,28 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
         Command::Balance(output) => {
             let answer = client.get_balance(pb::GetBalanceRequest::default()).await?;
             balance(output, &answer.into_inner())
+        }
+        Command::Events(events) => {
+            let request = pb::ListAccountEventsRequest {
+                page_size: events.limit,
+                page_token: String::new(),
+                lease_id: events.lease,
+            };
+            let answer = client.list_account_events(request).await?.into_inner();
+            events.output.print(&answer, |answer| {
+                let rows = answer.events.iter().map(|event| {
+                    [
+                        time(event.create_time.as_ref()),
+                        event.topic.clone(),
+                        time(event.stop_time.as_ref()),
+                        event.message.clone(),
+                    ]
+                });
+                table(
+                    ["time (UTC)", "topic", "stops (UTC)", "message"],
+                    rows.collect(),
+                )
+            })
         }
         Command::Statement(statement) => {
             let request = pb::ListLedgerEntriesRequest {
@@ -99,8 +139,13 @@ fn balance(output: OutputArgs, answer: &pb::GetBalanceResponse) -> anyhow::Resul
             [
                 money(balance.amount.as_ref()),
                 money(balance.spend_per_hour.as_ref()),
+                time(balance.empty_time.as_ref()),
+                balance.warning.clone(),
             ]
         });
-        table(["balance", "spend per hour"], rows.collect())
+        table(
+            ["balance", "spend per hour", "empty (UTC)", "warning"],
+            rows.collect(),
+        )
     })
 }

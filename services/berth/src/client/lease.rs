@@ -256,6 +256,7 @@ async fn list(client: &mut Client, output: OutputArgs) -> anyhow::Result<()> {
                 money(status.price_per_hour.as_ref()),
                 money(status.cost.as_ref()),
                 time(status.expire_time.as_ref()),
+                status.warnings.join("; "),
             ]
         });
         table(
@@ -266,6 +267,7 @@ async fn list(client: &mut Client, output: OutputArgs) -> anyhow::Result<()> {
                 "price per hour",
                 "cost",
                 "ends (UTC)",
+                "warnings",
             ],
             rows.collect(),
         )
@@ -289,6 +291,7 @@ fn describe(lease: &Lease) -> Table {
         ("id", lease.id.clone()),
         ("state", word(status.state().as_str_name(), "STATE_")),
         ("reason", status.status_reason.clone()),
+        ("warnings", status.warnings.join("; ")),
         ("closed by", reason),
         ("machine", status.machine_id.clone()),
         ("offer", status.offer_id.clone()),

@@ -31,6 +31,7 @@ mod validator;
 mod vault;
 mod voluntary_exit;
 mod watch;
+mod webhook;
 
 pub(crate) use context::{Authed, Context, ContextArgs};
 pub(crate) use exit::report;
@@ -55,6 +56,9 @@ pub(crate) enum Command {
     /// What an account has and owes
     #[command(subcommand)]
     Account(account::Command),
+    /// URLs that are told what an account should know
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// The catalogue of chains
     #[command(subcommand)]
     Chain(chain::Command),
@@ -93,6 +97,7 @@ pub(crate) fn run(context: &ContextArgs, command: Command) -> ExitCode {
             Command::Offer(command) => offer::run(context, command).await,
             Command::Lease(command) => lease::run(context, command).await,
             Command::Account(command) => account::run(context, command).await,
+            Command::Webhook(command) => webhook::run(context, command).await,
             Command::Chain(command) => chain::run(context, command).await,
             Command::Node(command) => node::run(context, command).await,
             Command::Health(health) => health::run(context, health).await,

@@ -103,7 +103,8 @@ async fn service(role: Role, config: &Config) -> anyhow::Result<()> {
                 berth_inventory::start(&section(role, &config.inventory)?, platform, tasks).await
             }
             Role::Leasing => {
-                berth_leasing::start(&section(role, &config.leasing)?, platform, tasks).await
+                let section = section(role, &config.leasing)?;
+                berth_leasing::start(&section, platform, vault.clone(), tasks).await
             }
             Role::Monitoring => {
                 berth_monitoring::start(&section(role, &config.monitoring)?, platform, tasks).await

@@ -1,12 +1,15 @@
 //! Lease calls: read the request, decide, store, answer.
 
 use super::{Api, convert, pb};
+use crate::domain::Lease;
 use crate::life::{self, Placed, WORK};
-use crate::store::leases as store;
+use crate::store::{events, leases as store};
 use berth_core::{AccountId, LeaseId, Resource, Result, now, report};
 use berth_runtime::once::once;
 use berth_runtime::page::Page;
 use berth_runtime::{auth, reconcile, wire};
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::Request;
 
@@ -49,7 +52,7 @@ pub(super) async fn create(
         return Err(error);
     }
     Ok(pb::CreateLeaseResponse {
-        lease: Some(convert::lease(lease, now())),
+        lease: Some(convert::lease(lease, Vec::new(), now())),
     })
 }
 
@@ -71,14 +74,11 @@ pub(super) async fn list(
     let request = request.into_inner();
     let page = Page::parse(request.page_size, &request.page_token)?;
     let state = convert::state("state", request.state)?;
-    let rows = store::list(&mut *api.connection().await?, account, state, &page).await?;
+    let mut conn = api.connection().await?;
+    let rows = store::list(&mut conn, account, state, &page).await?;
     let (rows, next_page_token) = page.cut(rows, |row| row.id.uuid().to_string());
-    let now = now();
     Ok(pb::ListLeasesResponse {
-        leases: rows
-            .into_iter()
-            .map(|row| convert::lease(row, now))
-            .collect(),
+        leases: with_warnings(&mut conn, account, rows).await?,
         next_page_token,
     })
 }
@@ -99,7 +99,7 @@ pub(super) async fn extend(
             store::get(txn, account, id).await?;
             let before = store::lock(txn, id).await?;
             wire::check_etag(Resource::Lease, &request.etag, before.version)?;
-            store::save(txn, &before, &before.extend(by)?).await?;
+            store::save(txn, &before, &before.extend(by, now())?).await?;
             Ok(id)
         },
     )
@@ -137,6 +137,26 @@ pub(super) async fn end(
 }
 
 async fn read(api: &Api, account: AccountId, id: LeaseId) -> Result<Option<pb::Lease>> {
-    let lease = store::get(&mut *api.connection().await?, account, id).await?;
-    Ok(Some(convert::lease(lease, now())))
+    let mut conn = api.connection().await?;
+    let lease = store::get(&mut conn, account, id).await?;
+    let mut leases = with_warnings(&mut conn, account, vec![lease]).await?;
+    Ok(leases.pop())
+}
+
+async fn with_warnings(
+    conn: &mut PgConnection,
+    account: AccountId,
+    leases: Vec<Lease>,
+) -> Result<Vec<pb::Lease>> {
+    let ids: Vec<_> = leases.iter().map(|lease| lease.id).collect();
+    let mut warnings: BTreeMap<LeaseId, Vec<String>> = BTreeMap::new();
+    for (lease, warning) in events::warnings(conn, account, &ids).await? {
+        warnings.entry(lease).or_default().push(warning);
+    }
+    let now = now();
+    let lease = |lease: Lease| {
+        let warnings = warnings.remove(&lease.id).unwrap_or_default();
+        convert::lease(lease, warnings, now)
+    };
+    Ok(leases.into_iter().map(lease).collect())
 }

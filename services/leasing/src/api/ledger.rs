@@ -1,11 +1,13 @@
 //! Ledger calls: read the request, decide, store, answer.
 
 use super::{Api, convert, pb};
-use crate::store::ledger as store;
-use berth_core::{AccountId, Error, Money, Result, now};
+use crate::domain::{Balance, empty_time};
+use crate::store::{forecast, ledger as store};
+use berth_core::{AccountId, Error, Result, now};
+use berth_runtime::auth;
 use berth_runtime::once::once;
 use berth_runtime::page::Page;
-use berth_runtime::{auth, wire};
+use sqlx::PgConnection;
 use tonic::Request;
 
 pub(super) async fn credit(
@@ -26,18 +28,23 @@ pub(super) async fn credit(
     .await?;
     let mut conn = api.connection().await?;
     let amount = store::entry(&mut conn, account, id).await?.balance;
-    let balances = store::balances(&mut conn, account).await?;
-    let spend = balances
-        .into_iter()
-        .map(|balance| balance.spend_per_hour)
-        .find(|spend| spend.currency == amount.currency)
-        .unwrap_or(Money::new(amount.currency, 0));
+    let now = balances(&mut conn, account).await?.into_iter();
+    let balance = now
+        .map(|balance| Balance { amount, ..balance })
+        .find(|balance| balance.spend_per_hour.currency == amount.currency);
     Ok(pb::CreditAccountResponse {
-        balance: Some(pb::Balance {
-            amount: Some(wire::money(amount)),
-            spend_per_hour: Some(wire::money(spend)),
-        }),
+        balance: balance.map(Into::into),
     })
+}
+
+/// What the account has, and how long that lasts.
+async fn balances(conn: &mut PgConnection, account: AccountId) -> Result<Vec<Balance>> {
+    let mut balances = store::balances(conn, account).await?;
+    for balance in &mut balances {
+        let burns = forecast::burns(conn, account, balance.amount.currency).await?;
+        balance.empty_time = empty_time(balance.amount, &burns, now());
+    }
+    Ok(balances)
 }
 
 pub(super) async fn balance(
@@ -45,7 +52,7 @@ pub(super) async fn balance(
     request: Request<pb::GetBalanceRequest>,
 ) -> Result<pb::GetBalanceResponse> {
     let account: AccountId = auth::account(&request)?;
-    let balances = store::balances(&mut *api.connection().await?, account).await?;
+    let balances = balances(&mut *api.connection().await?, account).await?;
     Ok(pb::GetBalanceResponse {
         balances: balances.into_iter().map(Into::into).collect(),
     })

@@ -1,8 +1,13 @@
 //! The leasing API: one method an rpc, each a single call.
 
 mod convert;
+mod events;
 mod leases;
 mod ledger;
+mod webhook_service;
+mod webhooks;
+
+pub use webhook_service::Webhooks;
 
 use crate::inventory::Inventory;
 use berth_core::Result;
@@ -90,5 +95,12 @@ impl LeasingService for Api {
         request: Request<pb::ListLedgerEntriesRequest>,
     ) -> Answer<pb::ListLedgerEntriesResponse> {
         status::reply(ledger::entries(self, request).await)
+    }
+
+    async fn list_account_events(
+        &self,
+        request: Request<pb::ListAccountEventsRequest>,
+    ) -> Answer<pb::ListAccountEventsResponse> {
+        status::reply(events::list(self, request).await)
     }
 }

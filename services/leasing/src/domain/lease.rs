@@ -178,17 +178,29 @@ impl Lease {
         end.map_or(time, |end| time.min(end)).max(start)
     }
 
-    /// Moves the end of an active lease.
+    /// Moves the end of an active lease, until that has come: from then on it
+    /// is over, whether it was looked at or not.
     ///
     /// # Errors
     ///
-    /// [`Error::Precondition`] when it is not active or the offer forbids it.
-    pub fn extend(&self, by: TimeDelta) -> Result<Self> {
+    /// [`Error::Precondition`] when it is not active, its time is up or the
+    /// offer forbids it.
+    pub fn extend(&self, by: TimeDelta, now: DateTime<Utc>) -> Result<Self> {
         let (State::Active, Some(start), Some(expire), Some(grant)) =
             (self.state, self.start_time, self.expire_time, self.grant)
         else {
             return Err(self.refuse("extended"));
         };
+        if now >= expire {
+            return Err(Error::precondition(
+                "LEASE_STATE",
+                format!(
+                    "the time of lease `{}` was up at {}; make a new lease",
+                    self.id,
+                    expire.format("%Y-%m-%d %H:%M:%S UTC")
+                ),
+            ));
+        }
         let max = grant.max_term.unwrap_or(MAX_TERM).min(MAX_TERM);
         if expire + by > start + max {
             return Err(Error::precondition(
@@ -307,10 +319,20 @@ mod tests {
     #[test]
     fn an_extension_stops_at_what_the_offer_allows() {
         let active = lease(State::Active);
-        let longer = active.extend(TimeDelta::seconds(86_400 - 7200)).unwrap();
+        let longer = active
+            .extend(TimeDelta::seconds(86_400 - 7200), at(7199))
+            .unwrap();
         assert_eq!(longer.expire_time, Some(at(86_400)));
-        assert!(longer.extend(TimeDelta::seconds(60)).is_err());
-        assert!(lease(State::Ending).extend(TimeDelta::seconds(60)).is_err());
+        let minute = TimeDelta::seconds(60);
+        assert!(longer.extend(minute, at(0)).is_err());
+        assert!(lease(State::Ending).extend(minute, at(0)).is_err());
+    }
+
+    #[test]
+    fn a_lease_whose_time_is_up_is_not_extended_even_if_nobody_ended_it() {
+        let minute = TimeDelta::seconds(60);
+        assert!(lease(State::Active).extend(minute, at(7199)).is_ok());
+        assert!(lease(State::Active).extend(minute, at(7200)).is_err());
     }
 
     #[test]

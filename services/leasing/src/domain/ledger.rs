@@ -61,10 +61,14 @@ pub struct Entry {
 }
 
 /// What an account has in one currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balance {
     /// Credits less charges.
     pub amount: Money,
     /// What its active leases cost an hour.
     pub spend_per_hour: Money,
+    /// When it is empty if its leases run as long as they are to.
+    pub empty_time: Option<DateTime<Utc>>,
+    /// What the account was told of it, if that is so still.
+    pub warning: String,
 }

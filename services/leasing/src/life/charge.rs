@@ -1,7 +1,7 @@
 //! Charging an active lease for the time that has passed, and looking whether
-//! it goes on.
+//! it goes on and what its account should know.
 
-use super::end;
+use super::{end, tell};
 use crate::domain::{Kind, Lease, Policy, Review, Transfer};
 use crate::store::{leases, ledger};
 use berth_core::{Money, Result, now};
@@ -41,7 +41,16 @@ pub(crate) async fn charge(
                 ..charged
             };
             leases::save(txn, before, &after).await?;
-            Ok(Some(again))
+            let mut news: Vec<_> = tell::look(txn, &after, balance, policy, now)
+                .await?
+                .into_iter()
+                .collect();
+            news.extend(before.became(&after, policy.grace));
+            news.extend(after.ends_soon(now));
+            tell::tell(txn, &news).await?;
+            Ok(Some(
+                after.until_told(now).map_or(again, |told| again.min(told)),
+            ))
         }
         Some(Review::Ends { reason, message }) => {
             end::finish(txn, before, charged, (reason, message), now).await?;

@@ -1,10 +1,11 @@
 //! Ending a lease: charge it to its last second, give the machine back, close.
 
 use super::charge::post;
+use super::tell::tell;
 use crate::domain::{CloseReason, Event, Lease};
 use crate::store::leases;
 use berth_core::{LeaseId, Result, now};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 /// Ends a lease, which the caller has locked; nothing is charged from now on.
@@ -37,7 +38,9 @@ pub(super) async fn finish(
         at,
     };
     let after = charged.apply(event, at)?;
-    leases::save(txn, before, &after).await
+    leases::save(txn, before, &after).await?;
+    let ended = before.became(&after, TimeDelta::zero());
+    tell(txn, ended.as_slice()).await
 }
 
 /// Closes a lease whose machine inventory has back.

@@ -110,22 +110,29 @@ pub async fn lock_balance(
 ///
 /// Those of the database.
 pub async fn balances(conn: &mut PgConnection, account: AccountId) -> Result<Vec<Balance>> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-        "select balance.currency, balance.micros, coalesce(sum(price_micros), 0)::bigint
+    let rows: Vec<(String, i64, i64, Option<String>)> = sqlx::query_as(
+        "select balance.currency, balance.micros, coalesce(sum(price_micros), 0)::bigint,
+                case when balance.warned_seconds is not null then (
+                    select message from account_event event
+                    where event.account_id = balance.account_id
+                      and event.currency = balance.currency
+                    order by event.id desc limit 1) end
          from balance left join lease on lease.account_id = balance.account_id
              and lease.currency = balance.currency and lease.state = 'active'
          where balance.account_id = $1
-         group by balance.currency, balance.micros order by balance.currency",
+         group by balance.account_id, balance.currency order by balance.currency",
     )
     .bind(account)
     .fetch_all(conn)
     .await
     .map_err(pg::error)?;
     rows.into_iter()
-        .map(|(currency, micros, spend)| {
+        .map(|(currency, micros, spend, warning)| {
             Ok(Balance {
                 amount: money(&currency, micros)?,
                 spend_per_hour: money(&currency, spend)?,
+                empty_time: None,
+                warning: warning.unwrap_or_default(),
             })
         })
         .collect()

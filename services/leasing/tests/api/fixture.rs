@@ -282,6 +282,15 @@ impl House {
         Ok(answer.into_inner().lease.unwrap())
     }
 
+    /// An active lease of so many seconds.
+    pub(crate) async fn lease_of(&self, length: i64) -> pb::Lease {
+        let mut wish = self.wish();
+        wish.spec.as_mut().unwrap().term = Some(seconds(length));
+        let lease = self.create(wish).await.unwrap();
+        assert_eq!(state(&lease), State::Active, "{lease:?}");
+        lease
+    }
+
     /// An active lease.
     pub(crate) async fn lease(&self) -> pb::Lease {
         let lease = self.create(self.wish()).await.unwrap();
@@ -341,16 +350,37 @@ impl House {
         self.reconciler.turn().await.unwrap();
     }
 
-    /// Lets time pass for all leases.
+    /// Lets time pass for all leases, and for what was told of them.
     pub(crate) async fn pass(&self, seconds: i64) {
-        sqlx::query(
+        for shift in [
             "update lease set start_time = start_time - $1, expire_time = expire_time - $1,
-                 charged_until = charged_until - $1, unpaid_since = unpaid_since - $1",
-        )
-        .bind(TimeDelta::seconds(seconds))
-        .execute(&self.db)
-        .await
-        .unwrap();
+                 charged_until = charged_until - $1, unpaid_since = unpaid_since - $1,
+                 end_time = end_time - $1",
+            "update account_event set occasion = occasion - $1, stop_time = stop_time - $1",
+            "update balance set forecast_time = forecast_time - $1",
+        ] {
+            sqlx::query(shift)
+                .bind(TimeDelta::seconds(seconds))
+                .execute(&self.db)
+                .await
+                .unwrap();
+        }
+    }
+
+    /// What the account was told, oldest first.
+    pub(crate) async fn events(&self) -> Vec<pb::AccountEvent> {
+        let message = pb::ListAccountEventsRequest::default();
+        let request = self.request(message);
+        let answer = self.api.list_account_events(request).await.unwrap();
+        let mut events = answer.into_inner().events;
+        events.reverse();
+        events
+    }
+
+    /// The topics of those.
+    pub(crate) async fn topics(&self) -> Vec<String> {
+        let events = self.events().await;
+        events.into_iter().map(|event| event.topic).collect()
     }
 
     /// The sum of the whole ledger, and of what this account was charged.

@@ -50,6 +50,8 @@ pub struct RolePlan {
 pub enum Grant {
     /// Create, read and delete the secrets of nodes.
     NodeSecrets,
+    /// Create, read and delete the keys of webhooks' signatures.
+    WebhookKeys,
     /// Sign certificates of placements.
     SignPlacements,
     /// Sign certificates of SSH users.
@@ -81,7 +83,7 @@ impl Default for BootstrapPlan {
             roles: vec![
                 role("gateway", &[]),
                 role("inventory", &[]),
-                role("leasing", &[]),
+                role("leasing", &[Grant::WebhookKeys]),
                 role("monitoring", &[]),
                 role(
                     "provisioning",

@@ -30,6 +30,13 @@ pub(super) fn text(mounts: &Mounts, role: &RolePlan) -> String {
                     &["list", "delete"],
                 ),
             ]),
+            Grant::WebhookKeys => rules.extend([
+                rule(
+                    &format!("{}/data/webhooks/*", mounts.kv()),
+                    &["create", "read"],
+                ),
+                rule(&format!("{}/metadata/webhooks/*", mounts.kv()), &["delete"]),
+            ]),
             Grant::SignPlacements => {
                 rules.push(rule(
                     &format!("{}/sign/{PLACEMENT_ROLE}", mounts.placements()),

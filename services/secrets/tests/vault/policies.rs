@@ -38,6 +38,11 @@ provisioning | GET PREFIX/metadata/nodes/n1?list=true
 nobody       | POST PREFIX/data/nodes/n1/p2p | {"data": {"k": "w"}, "options": {"cas": 1}}
 nobody       | PATCH PREFIX/data/nodes/n1/p2p | {"data": {"k": "w"}}
 provisioning | DELETE PREFIX/metadata/nodes/n1/p2p
+leasing      | POST PREFIX/data/webhooks/w1 | {"data": {"k": "v"}, "options": {"cas": 0}}
+leasing      | GET PREFIX/data/webhooks/w1
+nobody       | POST PREFIX/data/webhooks/w1 | {"data": {"k": "w"}, "options": {"cas": 1}}
+nobody       | GET PREFIX/metadata/webhooks?list=true
+leasing      | DELETE PREFIX/metadata/webhooks/w1
 nobody       | POST PREFIX/data/elsewhere | {"data": {"k": "v"}, "options": {"cas": 0}}
 nobody       | GET PREFIX/data/elsewhere
 nobody       | GET PREFIX/metadata/?list=true

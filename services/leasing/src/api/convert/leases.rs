@@ -158,8 +158,12 @@ pub(in super::super) fn state(field: &str, value: i32) -> Result<Option<State>> 
     })
 }
 
-/// A lease as it is at a time.
-pub(in super::super) fn lease(lease: Lease, now: DateTime<Utc>) -> pb::Lease {
+/// A lease as it is at a time, with what its account was told of it.
+pub(in super::super) fn lease(
+    lease: Lease,
+    warnings: Vec<String>,
+    now: DateTime<Utc>,
+) -> pb::Lease {
     let reconciling = lease.is_reconciling();
     let cost = lease.cost(now);
     let grant = lease.grant;
@@ -196,6 +200,7 @@ pub(in super::super) fn lease(lease: Lease, now: DateTime<Utc>) -> pb::Lease {
             expire_time: lease.expire_time.map(wire::timestamp),
             end_time: lease.end_time.map(wire::timestamp),
             cost: cost.map(wire::money),
+            warnings,
         }),
         reconciling,
     }

@@ -37,6 +37,8 @@ impl From<Balance> for pb::Balance {
         Self {
             amount: Some(wire::money(balance.amount)),
             spend_per_hour: Some(wire::money(balance.spend_per_hour)),
+            empty_time: balance.empty_time.map(wire::timestamp),
+            warning: balance.warning,
         }
     }
 }
