@@ -138,24 +138,47 @@ async fn claim_offer(
     .await
 }
 
-/// The free machine that fits and costs least; its parameters are bound by
-/// [`fitting`]. Served by the indexes `machine_free` and `machine_free_gpu`.
-macro_rules! cheapest_that_fits {
-    ($columns:literal) => {
+/// How many of the cheapest machines a claim may choose from: those that others
+/// are about to take are passed over. The second number is for the rare claim
+/// that finds all of the first in other hands.
+const CHOICES: [i64; 2] = [8, 128];
+
+/// What a free machine must have; the parameters are bound by [`fitting`].
+macro_rules! fits {
+    () => {
+        "machine.state = 'available' and machine.ask_offer_id is not null
+           and machine.ask_currency = $1 and machine.ask_micros <= $2
+           and (machine.ask_min_seconds is null or machine.ask_min_seconds <= $3)
+           and (machine.ask_max_seconds is null or machine.ask_max_seconds >= $3)
+           and machine.cpu_cores >= $4 and machine.memory_bytes >= $5
+           and machine.disk_bytes >= $6 and machine.read_iops >= $7
+           and machine.write_iops >= $8 and machine.gpu_count >= $9
+           and ($10 = 0 or machine.gpu_memory >= $10)
+           and (cardinality($11::bigint[]) = 0 or machine.gpu_driver >= $11)
+           and not (machine.smt and $12) and machine.cpu_flags @> $13"
+    };
+}
+
+/// Of each grade that can fit, the free machine that fits and costs least, those
+/// of the cheapest grades first. Served by the index `machine_free_grade`; what
+/// a grade is made of stands in the migration that made it.
+macro_rules! cheapest_of_grades {
+    () => {
         concat!(
-            "select ",
-            $columns,
-            " from machine
-             where state = 'available' and ask_offer_id is not null
-               and ask_currency = $1 and ask_micros <= $2
-               and (ask_min_seconds is null or ask_min_seconds <= $3)
-               and (ask_max_seconds is null or ask_max_seconds >= $3)
-               and cpu_cores >= $4 and memory_bytes >= $5 and disk_bytes >= $6
-               and read_iops >= $7 and write_iops >= $8 and gpu_count >= $9
-               and ($10 = 0 or gpu_memory >= $10)
-               and (cardinality($11::bigint[]) = 0 or gpu_driver >= $11)
-               and not (smt and $12) and cpu_flags @> $13
-             order by ask_micros, id"
+            "select machine_grade.grade, first.ask_micros, first.id
+             from machine_grade cross join lateral (
+                 select ask_micros, id from machine
+                 where machine.grade = machine_grade.grade and ",
+            fits!(),
+            "    order by ask_micros, id limit 1) first
+             where (machine_grade.grade >> 36) >= capacity_step($4)
+               and ((machine_grade.grade >> 30) & 63) >= capacity_step($5)
+               and ((machine_grade.grade >> 24) & 63) >= capacity_step($6)
+               and ((machine_grade.grade >> 18) & 63) >= capacity_step($7)
+               and ((machine_grade.grade >> 12) & 63) >= capacity_step($8)
+               and ((machine_grade.grade >> 6) & 63) >= capacity_step($9)
+               and (machine_grade.grade & 63) >= capacity_step($10)
+             order by first.ask_micros, first.id"
         )
     };
 }
@@ -189,22 +212,46 @@ async fn claim_cheapest(
     max_price: Money,
     term: TimeDelta,
 ) -> Result<Option<Row>, sqlx::Error> {
-    let query = sqlx::query_as(concat!(
-        "with claimed as (
-             update machine set state = 'reserved', lease_id = $14, version = version + 1
-             where id = (",
-        cheapest_that_fits!("id"),
-        " for update skip locked limit 1)
-             returning *)
-         insert into reservation (lease_id, machine_id, offer_id, currency, price_micros,
-                                  max_seconds)
-         select $14, id, ask_offer_id, ask_currency, ask_micros, ask_max_seconds from claimed
-         returning *"
-    ));
-    fitting(query, needs, max_price, term)
-        .bind(lease)
-        .fetch_optional(conn)
-        .await
+    for choices in CHOICES {
+        // The n cheapest machines are of the n cheapest grades, and none of them
+        // costs more than the cheapest of each. Whether one is still what it was
+        // is asked again where it is locked.
+        let query = sqlx::query_as(concat!(
+            "with grade as materialized (",
+            cheapest_of_grades!(),
+            "    limit $15),
+             choice as (
+                 select next.id, next.ask_micros from grade cross join lateral (
+                     select id, ask_micros from machine
+                     where machine.grade = grade.grade
+                       and machine.ask_micros <= (select max(ask_micros) from grade) and ",
+            fits!(),
+            "        order by ask_micros, id limit $15) next
+                 order by next.ask_micros, next.id limit $15),
+             claimed as (
+                 update machine set state = 'reserved', lease_id = $14, version = version + 1
+                 where id = (
+                     select machine.id from choice join machine on machine.id = choice.id
+                     where machine.ask_micros = choice.ask_micros and ",
+            fits!(),
+            "        order by choice.ask_micros, choice.id
+                     limit 1 for update of machine skip locked)
+                 returning *)
+             insert into reservation (lease_id, machine_id, offer_id, currency, price_micros,
+                                      max_seconds)
+             select $14, id, ask_offer_id, ask_currency, ask_micros, ask_max_seconds from claimed
+             returning *"
+        ));
+        let claimed = fitting(query, needs, max_price, term)
+            .bind(lease)
+            .bind(choices)
+            .fetch_optional(&mut *conn)
+            .await?;
+        if claimed.is_some() {
+            return Ok(claimed);
+        }
+    }
+    Ok(None)
 }
 
 /// The lowest price at which a free machine fits.
@@ -218,7 +265,11 @@ pub async fn cheapest(
     currency: Currency,
     term: TimeDelta,
 ) -> Result<Option<Money>> {
-    let query = sqlx::query_as(concat!(cheapest_that_fits!("ask_micros"), " limit 1"));
+    let query = sqlx::query_as(concat!(
+        "select ask_micros from (",
+        cheapest_of_grades!(),
+        " limit 1) cheapest"
+    ));
     let row: Option<(i64,)> = fitting(query, needs, Money::new(currency, i64::MAX), term)
         .fetch_optional(conn)
         .await

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod fixture;
+mod grades;
 mod machines;
 mod offers;
 mod reservations;
