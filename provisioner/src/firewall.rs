@@ -19,7 +19,7 @@ pub(crate) const TABLE: &str = "inet berth";
 /// The rules as they stand, for the machine's own start.
 pub(crate) const RULES: &str = "/var/lib/berth/.firewall.nft";
 /// File in a node's folder with its open ports.
-const PORTS: &str = ".ports";
+pub(crate) const PORTS: &str = ".ports";
 /// Most ports of one node.
 const MAX_PORTS: usize = 256;
 
@@ -49,22 +49,18 @@ pub fn open_ports(deployment: &Deployment) -> Vec<PortRule> {
     rules.into_iter().collect()
 }
 
-/// Renders the rules from the ports of all nodes and replaces the table, under
-/// a lock: two nodes of one machine may be launched at once. `SSH` is the port
-/// that we came in by. One rule a port: nftables of 2022 gets sets of
-/// `ct original proto-dst` wrong.
-const APPLY: &str = r#"
-mkdir -p "$DATA" "$SECRETS"; chmod 755 "$DATA"; chmod 700 "$SECRETS"
-exec 9> "$SECRETS/.firewall"; flock -w 30 9
+/// Shell functions that print the rules made of the ports of all nodes. `SSH`
+/// is the port that we came in by. One rule a port: nftables of 2022 gets sets
+/// of `ct original proto-dst` wrong.
+pub(crate) const PRINT: &str = r#"
 ssh=$({ echo "$SSH"; sshd -T 2>/dev/null | sed -n 's/^port //p'; } | sort -un | paste -sd, -)
 accept() {
   cat "$DATA"/*/.ports 2>/dev/null | sort -u | while read -r proto port; do
     echo "    ${1:+$1 }meta l4proto $proto ct original proto-dst $port accept"
   done
 }
-cat > "$RULES.new" <<END
-table $TABLE
-delete table $TABLE
+rules() {
+  cat <<END
 table $TABLE {
   chain input {
     type filter hook input priority filter - 10; policy drop;
@@ -86,9 +82,36 @@ $(accept 'ct status dnat')
   }
 }
 END
+}
+"#;
+
+/// Replaces the table, under a lock: two nodes of one machine may be launched
+/// at once.
+const APPLY: &str = r#"
+mkdir -p "$DATA" "$SECRETS"; chmod 755 "$DATA"; chmod 700 "$SECRETS"
+exec 9> "$SECRETS/.firewall"; flock -w 30 9
+{ echo "table $TABLE"; echo "delete table $TABLE"; rules; } > "$RULES.new"
 nft -f "$RULES.new"
 mv -f "$RULES.new" "$RULES"
 "#;
+
+/// What the shell functions read.
+pub(crate) fn variables(ssh: u16) -> String {
+    format!(
+        "DATA={DATA_DIR} SECRETS={SECRETS_DIR} RULES={RULES} TABLE='{TABLE}' \
+         BRIDGE={BRIDGE_PREFIX} SSH={ssh}"
+    )
+}
+
+/// A node's open ports, as they stand on its machine.
+pub(crate) fn declared(open: &[PortRule]) -> String {
+    let mut ports = String::new();
+    for rule in open {
+        // Writing to a String cannot fail.
+        writeln!(ports, "{} {}", rule.protocol.name(), rule.port).ok();
+    }
+    ports
+}
 
 impl Session {
     /// Closes the machine to the outside but for sshd, the given ports of this
@@ -103,11 +126,7 @@ impl Session {
             return Err(Error::invalid("the open ports", "there are too many"));
         }
         let folder = node_dir(placement)?;
-        let mut ports = String::new();
-        for rule in open {
-            // Writing to a String cannot fail.
-            writeln!(ports, "{} {}", rule.protocol.name(), rule.port).ok();
-        }
+        let ports = declared(open);
         let keep = format!(
             "mkdir -p {folder}; chmod 755 {folder}; cat > {folder}/{PORTS}.new; \
              mv -f {folder}/{PORTS}.new {folder}/{PORTS}"
@@ -119,10 +138,11 @@ impl Session {
     pub(crate) async fn replace_rules(&self, first: &str, stdin: &[u8]) -> Result<()> {
         const WHAT: &str = "applying the firewall";
         let ssh = self.ssh_port().await?;
+        let variables = variables(ssh);
         let script = format!(
             "set -e; PATH=$PATH:/usr/sbin:/sbin; umask 077
-DATA={DATA_DIR} SECRETS={SECRETS_DIR} RULES={RULES} TABLE='{TABLE}' BRIDGE={BRIDGE_PREFIX} SSH={ssh}
-{first}
+{variables}
+{PRINT}{first}
 {APPLY}"
         );
         self.effect("apply firewall")?;
@@ -158,7 +178,7 @@ DATA={DATA_DIR} SECRETS={SECRETS_DIR} RULES={RULES} TABLE='{TABLE}' BRIDGE={BRID
 
     /// The port of the machine's sshd as the machine sees it; an address may
     /// be a translated one.
-    async fn ssh_port(&self) -> Result<u16> {
+    pub(crate) async fn ssh_port(&self) -> Result<u16> {
         const WHAT: &str = "asking for sshd's port";
         let command = Exec::new(WHAT, "echo \"${SSH_CONNECTION##* }\"");
         let port = self.exec(command).await?.success(WHAT)?;

@@ -191,7 +191,7 @@ fn labels(
     labels
 }
 
-fn host_config(spec: &ContainerSpec, network: &str) -> HostConfig {
+pub(crate) fn host_config(spec: &ContainerSpec, network: &str) -> HostConfig {
     let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
     let nofile = i64::from(spec.nofile);
     HostConfig {

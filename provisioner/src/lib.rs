@@ -7,6 +7,7 @@
 
 pub mod chain;
 pub mod docker;
+pub mod drift;
 pub mod error;
 pub mod facts;
 pub mod files;

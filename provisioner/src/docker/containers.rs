@@ -3,7 +3,7 @@
 //! Each call looks first whose the container is. It then acts on Docker's own
 //! id, so that a container that took the name in between is not touched.
 
-use super::{is_conflict, is_missing, observe::describe};
+use super::{compare, is_conflict, is_missing, observe::describe};
 use crate::docker::ObservedContainer;
 use crate::error::{Error, Result};
 use crate::harden;
@@ -166,6 +166,25 @@ impl Session {
             Some(found) => self.delete(&found.id).await,
             None => Ok(()),
         }
+    }
+
+    /// Sets the limits of a container as its specification has them, while it
+    /// runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fenced`] when it belongs to a newer fence, [`Error::Docker`]
+    /// when Docker refuses: it uses more memory than that already.
+    pub async fn limit(&self, placement: &PlacementRef, spec: &ContainerSpec) -> Result<()> {
+        harden::check_container(placement, spec)?;
+        let Some(found) = self.find(placement, &spec.name).await? else {
+            return Ok(());
+        };
+        let limits = compare::limits(spec, self.kernel().await?);
+        self.effect("limit container")?;
+        let docker = &self.engine().await?.docker;
+        let update = docker.update_container(&found.id, limits);
+        ignore_missing(self.ask("limit a container", update).await)
     }
 
     /// Removes a container by Docker's id or name, whoever's it is.

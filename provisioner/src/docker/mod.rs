@@ -5,8 +5,10 @@
 //! container in `harden`.
 
 mod call;
+mod compare;
 mod containers;
 mod engine;
+mod examine;
 mod exec;
 mod logs;
 mod networks;

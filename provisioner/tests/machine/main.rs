@@ -7,6 +7,7 @@
 
 mod call;
 mod containers;
+mod drift;
 mod facts;
 mod files;
 mod firewall;
