@@ -15,7 +15,7 @@ use crate::firewall::{self, PORTS, PRINT, TABLE, declared, open_ports};
 use crate::spec::Deployment;
 use crate::ssh::{Exec, Session};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -186,9 +186,9 @@ fn read(deployment: &Deployment, printed: &str) -> Result<Drift> {
     }
     let part = |name: &str| parts.get(name).copied().unwrap_or_default();
     let mut differences = files(deployment, part("files"))?;
-    let ports = declared(&open_ports(deployment));
-    if part("ports") != ports {
-        let (wanted, found) = (one_line(&ports), one_line(part("ports")));
+    let wanted = sorted(&declared(&open_ports(deployment)));
+    let found = sorted(part("ports"));
+    if wanted != found {
         let what = "declared ports of the node";
         differences.push(Difference::new(Part::Firewall, what, &wanted, &found));
     }
@@ -199,8 +199,9 @@ fn read(deployment: &Deployment, printed: &str) -> Result<Drift> {
     })
 }
 
-fn one_line(text: &str) -> String {
-    text.lines().collect::<Vec<_>>().join(", ")
+fn sorted(text: &str) -> String {
+    let lines: BTreeSet<&str> = text.lines().collect();
+    lines.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// A line a file, in the order in which they were asked for.

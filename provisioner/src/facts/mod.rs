@@ -97,12 +97,32 @@ impl Session {
     /// [`Error::Answer`] when the machine answers nonsense, and those of the
     /// session.
     pub async fn measure(&self) -> Result<Facts> {
-        let (docker_version, docker_root) = self.docker_facts().await?;
-        let mut folder = docker_root.as_str();
-        if docker_version.is_empty() {
-            folder = "/var/lib";
+        let (mut facts, folder) = self.read_hardware().await?;
+        if let Some(disk) = facts.disks.first_mut() {
+            (disk.read_iops, disk.write_iops) = self.disk_speed(&folder).await?;
         }
-        let script = script(folder);
+        facts.clock_offset_ms = self.clock_offset_ms().await?;
+        Ok(facts)
+    }
+
+    /// Measures what costs a machine in use nothing: all but the speed of the
+    /// disk and the clock.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::measure`].
+    pub async fn hardware(&self) -> Result<Facts> {
+        Ok(self.read_hardware().await?.0)
+    }
+
+    /// What the kernel knows, and the folder of Docker's data.
+    async fn read_hardware(&self) -> Result<(Facts, String)> {
+        let (docker_version, docker_root) = self.docker_facts().await?;
+        let mut folder = docker_root;
+        if docker_version.is_empty() {
+            "/var/lib".clone_into(&mut folder);
+        }
+        let script = script(&folder);
         let printed = self
             .root(Exec {
                 max_output: MAX_FACTS,
@@ -112,11 +132,7 @@ impl Session {
             .await?;
         let mut facts = parse::facts(&String::from_utf8_lossy(&printed))?;
         facts.docker_version = docker_version;
-        if let Some(disk) = facts.disks.first_mut() {
-            (disk.read_iops, disk.write_iops) = self.disk_speed(folder).await?;
-        }
-        facts.clock_offset_ms = self.clock_offset_ms().await?;
-        Ok(facts)
+        Ok((facts, folder))
     }
 
     /// Docker's version and data folder; both of a machine without it are a guess.

@@ -39,6 +39,14 @@ pub struct Config {
     /// Seconds between two looks at a running node.
     #[serde(default = "default_watch_seconds")]
     pub watch_seconds: u64,
+    /// Seconds between two comparisons of what stands on a running node's
+    /// machine with what should: containers, files, firewall, host key.
+    #[serde(default = "default_drift_seconds")]
+    pub drift_seconds: u64,
+    /// Seconds between two measurements of a leased machine's hardware; it is
+    /// measured after a reboot too.
+    #[serde(default = "default_facts_seconds")]
+    pub facts_seconds: u64,
     /// Seconds after which a machine that cannot be reached counts as lost to a
     /// retired node, once its lease is over.
     #[serde(default = "default_abandon_seconds")]
@@ -104,6 +112,14 @@ fn default_concurrency() -> usize {
 
 fn default_watch_seconds() -> u64 {
     5
+}
+
+fn default_drift_seconds() -> u64 {
+    300
+}
+
+fn default_facts_seconds() -> u64 {
+    3600
 }
 
 fn default_abandon_seconds() -> u64 {

@@ -2,6 +2,7 @@
 
 mod beacon;
 mod chain;
+mod drift;
 mod life;
 mod node;
 mod placement;
@@ -11,6 +12,7 @@ mod verdict;
 
 pub use beacon::{OnChain, SignedExit, Standing, active_epochs, epoch_at, holds_exit};
 pub use chain::{Chain, ChainFiles};
+pub use drift::{Decision, Differing, Hardware, Remedy, Repairs, Watch, decide};
 pub use life::{Event, State, Transition};
 pub use node::{Component, Duty, Health, NewNode, Node, NodeEvent, Role, Said, Source, Step};
 pub use placement::{Placement, PlacementEvent, PlacementState};

@@ -9,10 +9,10 @@ use crate::domain::{Event, Placement, State, Step};
 use crate::store;
 use berth_core::{Error, Result};
 use berth_provisioner::docker::{ContainerState, Observed};
-use berth_provisioner::firewall::PortRule;
+use berth_provisioner::firewall::open_ports;
 use berth_provisioner::harden::spec_hash;
 use berth_provisioner::render::{AgentLaunch, Launch, render};
-use berth_provisioner::spec::{ContainerSpec, Deployment, Exposure, PlacementRef};
+use berth_provisioner::spec::{ContainerSpec, Deployment, PlacementRef};
 use std::time::Duration;
 
 /// Seconds between two rounds of an agent's probes.
@@ -192,20 +192,6 @@ pub(super) fn agent(deployment: &Deployment) -> Result<&ContainerSpec, Halt> {
 pub(super) fn patience(deployment: &Deployment, name: &str) -> Duration {
     let found = deployment.containers.iter().find(|c| c.name == name);
     Duration::from_secs(found.map_or(30, |c| c.stop_timeout_s.into()))
-}
-
-fn open_ports(deployment: &Deployment) -> Vec<PortRule> {
-    let ports = deployment.containers.iter().flat_map(|c| &c.ports);
-    ports
-        .filter(|port| match port.exposure {
-            Exposure::Public | Exposure::Peer => true,
-            Exposure::Private | Exposure::Loopback => false,
-        })
-        .map(|port| PortRule {
-            port: port.host,
-            protocol: port.protocol,
-        })
-        .collect()
 }
 
 /// The deployment in the words of the plan.

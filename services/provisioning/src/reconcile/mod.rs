@@ -6,6 +6,7 @@
 
 mod deliver;
 mod deploy;
+mod drift;
 mod gates;
 mod halt;
 mod job;
@@ -78,6 +79,10 @@ pub struct Options {
     pub signer: Option<Signer>,
     /// Time between two looks at a running node.
     pub watch: Duration,
+    /// Time between two comparisons of a running node with what should stand.
+    pub drift: Duration,
+    /// Time between two measurements of the hardware of a leased machine.
+    pub facts: Duration,
     /// When a machine whose lease is over counts as lost.
     pub abandon: Duration,
 }
@@ -90,6 +95,8 @@ impl From<&Config> for Options {
             control: config.control(),
             signer: config.signer(),
             watch: Duration::from_secs(config.watch_seconds),
+            drift: Duration::from_secs(config.drift_seconds),
+            facts: Duration::from_secs(config.facts_seconds),
             abandon: Duration::from_secs(config.abandon_seconds),
         }
     }

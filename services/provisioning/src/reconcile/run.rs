@@ -6,7 +6,7 @@
 
 use super::halt::asked;
 use super::job::{Here, Job};
-use super::{Halt, deploy, signer};
+use super::{Halt, deploy, drift, signer};
 use crate::domain::{
     Component, Duty, Event, Health, PlacementEvent, Role, Said, Signals, State, Step, Verdict,
     verdict,
@@ -49,7 +49,8 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
             Err(halt) => return Err(halt),
         }
     };
-    judge(job, &here, seen, note).await
+    let differs = drift::step(job, &here).await?;
+    judge(job, &here, seen, note, differs).await
 }
 
 /// Looks at a deployed placement, and brings back what it lacks. Where all of
@@ -100,6 +101,7 @@ async fn judge(
     here: &Here,
     seen: Result<Observed, String>,
     note: String,
+    differs: String,
 ) -> Result<Outcome, Halt> {
     let said = said(job, here).await?;
     let told = told(&said);
@@ -118,7 +120,11 @@ async fn judge(
         health_reason: &told.health_reason,
     };
     let watch = job.context.options.watch;
-    match verdict(&signals) {
+    let verdict = match verdict(&signals) {
+        Verdict::Good(_) if !differs.is_empty() => Verdict::Bad(differs),
+        verdict @ (Verdict::Good(_) | Verdict::Bad(_)) => verdict,
+    };
+    match verdict {
         Verdict::Good(unseen) => {
             let job = job.apply(Event::Answer, "").await?;
             tell_sync(&job, &said).await?;

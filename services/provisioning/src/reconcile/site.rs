@@ -7,6 +7,7 @@
 use berth_core::PlacementId;
 use berth_proto::inventory::v1::Machine;
 use berth_provisioner::docker::{Answered, Call, LogLine, LogQuery, Observed};
+use berth_provisioner::drift::Drift;
 use berth_provisioner::facts::Facts;
 use berth_provisioner::files::SECRETS_DIR;
 use berth_provisioner::firewall::PortRule;
@@ -48,6 +49,8 @@ pub enum Action<'a> {
     Firewall(&'a [PortRule]),
     /// Make a container.
     Create(&'a ContainerSpec),
+    /// Set its limits while it runs.
+    Limit(&'a ContainerSpec),
     /// Start it.
     Start(&'a str),
     /// Stop it, by force after the time.
@@ -66,6 +69,10 @@ pub trait Site: Send + Sync + 'static {
     fn measure<'a>(&'a self, at: &'a Target) -> Answer<'a, Facts>;
     /// Lists what stands there for a node.
     fn observe<'a>(&'a self, at: &'a Target, whose: &'a PlacementRef) -> Answer<'a, Observed>;
+    /// Compares what stands there with a deployment that runs there.
+    fn drift<'a>(&'a self, at: &'a Target, deployment: &'a Deployment) -> Answer<'a, Drift>;
+    /// Measures the hardware again, without the tests of disk and clock.
+    fn hardware<'a>(&'a self, at: &'a Target) -> Answer<'a, Facts>;
     /// Does one thing for a deployment.
     fn act<'a>(
         &'a self,
@@ -114,6 +121,14 @@ impl Site for Machines {
         Box::pin(async move { self.session(at).await?.observe(whose).await })
     }
 
+    fn drift<'a>(&'a self, at: &'a Target, deployment: &'a Deployment) -> Answer<'a, Drift> {
+        Box::pin(async move { self.session(at).await?.drift(deployment).await })
+    }
+
+    fn hardware<'a>(&'a self, at: &'a Target) -> Answer<'a, Facts> {
+        Box::pin(async move { self.session(at).await?.hardware().await })
+    }
+
     fn act<'a>(
         &'a self,
         at: &'a Target,
@@ -142,6 +157,7 @@ impl Site for Machines {
                     let made = session.ensure_container(whose, spec, &deployment.network);
                     Box::pin(made).await.map(drop)
                 }
+                Action::Limit(spec) => session.limit(whose, spec).await,
                 Action::Start(name) => session.start(whose, name).await,
                 Action::Stop(name, patience) => session.stop(whose, name, patience).await,
                 Action::Remove(name) => session.remove(whose, name).await,

@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod chains;
+pub mod drift;
 pub mod events;
 pub mod nodes;
 pub mod placements;

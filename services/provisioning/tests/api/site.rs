@@ -4,6 +4,7 @@
 use berth_provisioner::docker::{
     Answered, Call, ContainerState, LogLine, LogQuery, Observed, ObservedContainer,
 };
+use berth_provisioner::drift::{Difference, Drift};
 use berth_provisioner::facts::{Disk, Facts};
 use berth_provisioner::harden::spec_hash;
 use berth_provisioner::spec::{Deployment, PlacementRef};
@@ -41,6 +42,17 @@ pub(crate) struct Standing {
     pub(crate) gate: Option<Arc<Notify>>,
     /// Breaks the session before that action, counted from now, once.
     pub(crate) lost_before: Option<usize>,
+    /// What somebody changed by hand, until it is put right; with what is done
+    /// that puts it right.
+    pub(crate) changed: Vec<(&'static str, Difference)>,
+    /// Processors that are left of four, when some are gone.
+    pub(crate) cores: Option<u32>,
+    /// A host key that is not the one it had.
+    pub(crate) shown_key: Option<&'static str>,
+    /// How often it was compared with what should stand.
+    pub(crate) looks: usize,
+    /// Number of the machine's run.
+    pub(crate) boot: u32,
     /// What answers calls of its containers.
     pub(crate) speaks: Option<Speaks>,
 }
@@ -73,6 +85,7 @@ impl ScriptedSite {
             Some(left) => standing.lost_before = Some(left - 1),
             None => {}
         }
+        standing.changed.retain(|(cure, _)| !what.starts_with(cure));
         standing.log.push(what);
         Ok(standing)
     }
@@ -119,6 +132,7 @@ impl ScriptedSite {
                     error: String::new(),
                 });
             }
+            Action::Limit(spec) => drop(self.effect(format!("limit {}", spec.component))?),
             Action::Start(name) => self.turn("start", name, ContainerState::Running)?,
             Action::Stop(name, _) => self.turn("stop", name, ContainerState::Exited)?,
             Action::Remove(name) => {
@@ -144,6 +158,16 @@ impl ScriptedSite {
     }
 }
 
+fn facts(cpu_cores: u32) -> Facts {
+    Facts {
+        os: "a scripted machine, not a real one".to_owned(),
+        cpu_cores,
+        memory_bytes: 8 << 30,
+        disks: vec![Disk::default()],
+        ..Facts::default()
+    }
+}
+
 fn component(name: &str) -> &str {
     name.rsplit('-').next().unwrap()
 }
@@ -159,18 +183,30 @@ fn put(standing: &mut Standing, files: &[berth_provisioner::spec::FileSpec]) {
 
 impl Site for ScriptedSite {
     fn scan<'a>(&'a self, _address: &'a str) -> Answer<'a, HostKey> {
-        Box::pin(ready(self.reach().and_then(|_| HOST_KEY.parse())))
+        let shown = self.reach().map(|standing| standing.shown_key);
+        Box::pin(ready(shown.and_then(|key| key.unwrap_or(HOST_KEY).parse())))
     }
 
     fn measure<'a>(&'a self, _at: &'a Target) -> Answer<'a, Facts> {
-        let facts = Facts {
-            os: "a scripted machine, not a real one".to_owned(),
-            cpu_cores: 4,
-            memory_bytes: 8 << 30,
-            disks: vec![Disk::default()],
-            ..Facts::default()
-        };
+        let facts = facts(4);
         Box::pin(ready(self.effect("measure".to_owned()).map(|_| facts)))
+    }
+
+    fn hardware<'a>(&'a self, _at: &'a Target) -> Answer<'a, Facts> {
+        let cores = self.reach().map(|standing| standing.cores.unwrap_or(4));
+        Box::pin(ready(cores.map(facts)))
+    }
+
+    fn drift<'a>(&'a self, _at: &'a Target, _of: &'a Deployment) -> Answer<'a, Drift> {
+        let found = self.reach().map(|mut standing| {
+            standing.looks += 1;
+            let all = standing.changed.iter();
+            Drift {
+                boot: format!("run {}", standing.boot),
+                differences: all.map(|(_, difference)| difference.clone()).collect(),
+            }
+        });
+        Box::pin(ready(found))
     }
 
     fn observe<'a>(&'a self, _at: &'a Target, whose: &'a PlacementRef) -> Answer<'a, Observed> {

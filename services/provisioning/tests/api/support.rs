@@ -323,6 +323,8 @@ fn options(folder: &TempDir) -> Options {
         },
         signer: Signer::at("192.0.2.1:7208"),
         watch: Duration::from_secs(5),
+        drift: Duration::from_mins(5),
+        facts: Duration::from_hours(1),
         abandon: Duration::ZERO,
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::signer::{Call, Cut, Held, Signer, chain, key, wish_for};
 use crate::support::register_text;
+use berth_provisioner::drift::Part;
 
 /// The service with a chain whose validators sign, and the keys of two.
 async fn signing(db: PgPool) -> Whole {
@@ -341,4 +342,23 @@ async fn validators_that_another_node_took_meanwhile_fail_the_node(db: PgPool) {
     let owner = all.world.known().signer.signs(&key("aa")).unwrap().0;
     assert_eq!(owner, n1.id);
     assert!(all.site.standing().containers.is_empty());
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_container_that_was_made_by_hand_signs_no_more_from_the_repair_on(db: PgPool) {
+    let all = earning(db).await;
+    assert_eq!(signs(&all), Some(1));
+    super::drift::changed(&all, Part::Container("any".to_owned()), "create ").await;
+    away(&all);
+    all.until_state("n1", State::Degraded).await;
+    let before = all.site.standing().log.len();
+    // Nothing is made anew before the signer knows the next fence.
+    for _ in 0..3 {
+        let node = all.node("n1").await;
+        all.step(&node).await;
+    }
+    assert_eq!(all.site.standing().log.len(), before);
+    back(&all);
+    let node = all.until_state("n1", State::Running).await;
+    assert_eq!((fence(&node), signs(&all)), (2, Some(2)));
 }
