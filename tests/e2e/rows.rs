@@ -115,6 +115,7 @@ pub(crate) const ROWS: &[Service] = &[
             ("StreamNodeLogs", &["gateway"]),
             ("ScanHostKey", &["gateway"]),
             ("GetMachineSetup", &["gateway"]),
+            ("ListMachineNodes", &["gateway"]),
             ("GetValidatorOnChain", &["gateway"]),
             ("PublishVoluntaryExit", &["gateway"]),
         ],

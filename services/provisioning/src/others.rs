@@ -116,8 +116,22 @@ impl Others {
     ///
     /// Those of inventory.
     pub async fn machine(&self, id: MachineId) -> Result<Machine> {
+        self.resolve(id, String::new()).await
+    }
+
+    /// The same of a machine that this account lends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] also for another account's machine.
+    pub async fn machine_of(&self, account: AccountId, id: MachineId) -> Result<Machine> {
+        self.resolve(id, account.to_string()).await
+    }
+
+    async fn resolve(&self, id: MachineId, account_id: String) -> Result<Machine> {
         let request = clients::request(ResolveMachineRequest {
             machine_id: id.to_string(),
+            account_id,
         });
         let answer = self.fleet.clone().resolve_machine(request).await;
         let answer = answer.map_err(|status| {

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Cordon(One),
     /// Let a machine take placements again
     Uncordon(One),
+    /// Cordon a machine, and list what would have to move
+    Drain(super::drain::Drain),
     /// Take a machine out for good
     Retire(Retire),
 }
@@ -117,7 +119,7 @@ pub(crate) struct Retire {
     output: OutputArgs,
 }
 
-type Client = InventoryServiceClient<Authed>;
+pub(super) type Client = InventoryServiceClient<Authed>;
 
 pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Result<()> {
     let channel = context.load()?.channel()?;
@@ -146,6 +148,7 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
             let answer = client.uncordon_machine(request).await?.into_inner();
             print(one.output, answer.machine)
         }
+        Command::Drain(drain) => super::drain::run(channel, drain).await,
         Command::Retire(retire) => self::retire(&mut client, retire).await,
     }
 }
@@ -244,7 +247,7 @@ async fn supplier(client: &mut Client, name: &str) -> anyhow::Result<String> {
     Ok(supplier.context("an answer without a supplier")?.id)
 }
 
-async fn get(client: &mut Client, machine: &str) -> anyhow::Result<Option<Machine>> {
+pub(super) async fn get(client: &mut Client, machine: &str) -> anyhow::Result<Option<Machine>> {
     let request = pb::GetMachineRequest {
         machine_id: machine.to_owned(),
     };

@@ -5,6 +5,7 @@ mod again;
 mod chain;
 mod confirm;
 mod context;
+mod drain;
 mod exit;
 mod health;
 mod import;

@@ -80,7 +80,12 @@ pub(super) async fn resolve(
     request: &pb::ResolveMachineRequest,
 ) -> Result<pb::ResolveMachineResponse> {
     let id: MachineId = wire::parse("machine_id", &request.machine_id)?;
-    let machine = store::resolve(&mut *api.connection().await?, id).await?;
+    let account = wire::parse_optional("account_id", &request.account_id)?;
+    let mut conn = api.connection().await?;
+    let machine = match account {
+        Some(account) => store::get(&mut conn, account, id).await?,
+        None => store::resolve(&mut conn, id).await?,
+    };
     Ok(pb::ResolveMachineResponse {
         machine: Some(machine.into()),
     })

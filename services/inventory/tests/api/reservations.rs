@@ -1,7 +1,7 @@
 //! Reservations: the cheapest that fits, once a lease, never twice a machine.
 
 use crate::fixture::{GIB, State, Yard, any, euro, facts, fields, reason, seconds, state};
-use berth_core::LeaseId;
+use berth_core::{AccountId, LeaseId};
 use berth_inventory::store::MIGRATIONS;
 use berth_proto::api::v1::Requirements;
 use berth_proto::inventory::v1 as pb;
@@ -296,15 +296,18 @@ async fn confirming_twice_is_confirming(db: PgPool) {
     // A repeat after the fact still tells which machine it was.
     let again = yard.reserve(this(lease, &offer)).await.unwrap();
     assert_eq!(again.machine_id, machine);
-    let message = pb::ResolveMachineRequest {
-        machine_id: machine.clone(),
+    let resolve = async |account_id: String| {
+        let message = pb::ResolveMachineRequest {
+            machine_id: machine.clone(),
+            account_id,
+        };
+        let answer = yard.api.resolve_machine(Request::new(message)).await;
+        answer.map(|answer| answer.into_inner().machine.unwrap().id)
     };
-    let answer = yard
-        .api
-        .resolve_machine(Request::new(message))
-        .await
-        .unwrap();
-    assert_eq!(answer.into_inner().machine.unwrap().id, machine);
+    assert_eq!(resolve(String::new()).await.unwrap(), machine);
+    assert_eq!(resolve(yard.account.to_string()).await.unwrap(), machine);
+    let other = resolve(AccountId::generate().to_string()).await;
+    assert_eq!(other.unwrap_err().code(), Code::NotFound);
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]

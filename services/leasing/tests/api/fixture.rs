@@ -220,6 +220,7 @@ impl House {
     pub(crate) async fn machine_state(&self, machine: &str) -> MachineState {
         let message = inventory_pb::ResolveMachineRequest {
             machine_id: machine.to_owned(),
+            account_id: String::new(),
         };
         let answer = self.inventory.resolve_machine(Request::new(message)).await;
         let machine = answer.unwrap().into_inner().machine.unwrap();

@@ -6,10 +6,11 @@ use crate::domain::{
     Chain, Component, Duty, Health, Node, NodeEvent, Placement, PlacementState, Role, Source,
     Standing, State,
 };
-use berth_core::{Error, Result, Violations};
+use berth_core::{AccountId, Error, Result, Violations};
 use berth_provisioner::chain::{self, ChainEntry};
 use berth_runtime::wire;
 use chrono::TimeDelta;
+use prost_types::Timestamp;
 use std::collections::BTreeSet;
 
 /// Most validators of a node.
@@ -213,6 +214,31 @@ pub(super) fn node(node: &Node, placement: Option<&Placement>) -> pb::Node {
             event_sequence: node.last_event,
         }),
         reconciling: node.state.is_reconciling(),
+    }
+}
+
+/// A node as who lends its machine sees it: the account's own whole, of others
+/// only what a drain needs.
+pub(super) fn machine_node(
+    node: &Node,
+    viewer: AccountId,
+    lease_end: Option<Timestamp>,
+) -> pb::MachineNode {
+    let own = |text: String| {
+        if node.account_id == viewer {
+            text
+        } else {
+            String::new()
+        }
+    };
+    pb::MachineNode {
+        node_id: own(node.id.to_string()),
+        name: own(node.name.to_string()),
+        chain: own(node.chain_id.clone()),
+        role: from_role(catalogue::role(node.role)).into(),
+        state: pb::node_status::State::from(node.state).into(),
+        validator_count: u32::try_from(node.validators.len()).unwrap_or(u32::MAX),
+        lease_expire_time: lease_end,
     }
 }
 

@@ -162,6 +162,13 @@ impl ProvisioningService for Api {
         reply(machines::setup(self, request).await)
     }
 
+    async fn list_machine_nodes(
+        &self,
+        request: Request<pb::ListMachineNodesRequest>,
+    ) -> Result<Response<pb::ListMachineNodesResponse>, Status> {
+        reply(machines::nodes(self, request).await)
+    }
+
     async fn get_validator_on_chain(
         &self,
         request: Request<pb::GetValidatorOnChainRequest>,

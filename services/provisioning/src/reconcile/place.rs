@@ -8,7 +8,7 @@ use crate::catalogue;
 use crate::domain::{Capacity, Event, Source, Step};
 use crate::store;
 use crate::store::placements::Place;
-use berth_core::{LeaseId, Result};
+use berth_core::{LeaseId, MachineId, Result};
 use berth_proto::inventory::v1::{Facts, Machine};
 use berth_proto::leasing::v1 as leasing;
 use berth_provisioner::chain::ChainEntry;
@@ -52,6 +52,13 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
 
     let machine_id = wire::parse("machine_id", &status.machine_id)?;
     let machine = job.context.others.machine(machine_id).await?;
+    if let Some(why) = cordoned(job, &machine, machine_id).await? {
+        if job.node.owns_lease() {
+            lease::give_back(job.context, &job.node, lease_id).await?;
+            return ask_later(job, &why).await;
+        }
+        return give_up(job, Some(lease_id), &why).await;
+    }
     let facts = facts(&machine)?;
     job.note(Step::new(
         "gates",
@@ -85,6 +92,29 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
             give_up(job, Some(lease_id), &why).await
         }
     }
+}
+
+/// Why a cordoned machine does not take the node. One that stood there already
+/// may come back: its data is there.
+async fn cordoned(job: &Job<'_>, machine: &Machine, id: MachineId) -> Result<Option<String>> {
+    if !machine
+        .status
+        .as_ref()
+        .is_some_and(|status| status.cordoned)
+    {
+        return Ok(None);
+    }
+    let latest = job
+        .read(async |conn| store::placements::latest(conn, job.node.id).await)
+        .await?;
+    let stood = latest.is_some_and(|latest| latest.machine_id == id);
+    Ok((!stood).then(|| {
+        format!(
+            "machine {} is cordoned and takes no new node; launch it on another machine, or ask \
+             the supplier to uncordon this one",
+            machine.name
+        )
+    }))
 }
 
 /// Makes the placement beside the other nodes of the machine, or says what the

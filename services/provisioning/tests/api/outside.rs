@@ -3,7 +3,7 @@
 
 use crate::signer::Signer;
 use crate::site::ScriptedSite;
-use berth_core::{LeaseId, MachineId};
+use berth_core::{AccountId, LeaseId, MachineId};
 use berth_proto::inventory::v1 as inventory;
 use berth_proto::inventory::v1::fleet_service_server::{FleetService, FleetServiceServer};
 use berth_proto::leasing::v1 as leasing;
@@ -31,6 +31,8 @@ pub(crate) type Answer<T> = Result<Response<T>, Status>;
 /// What the others know and were told.
 pub(crate) struct Known {
     pub(crate) machine: inventory::Machine,
+    /// Who lends it; anybody when absent.
+    pub(crate) lender: Option<AccountId>,
     /// Leases by the request that made them.
     pub(crate) leases: BTreeMap<String, leasing::Lease>,
     /// The state that a new lease has.
@@ -75,6 +77,7 @@ impl World {
                 }),
                 ..inventory::Machine::default()
             },
+            lender: None,
             leases: BTreeMap::new(),
             new_lease: LeaseState::Active,
             refuse: None,
@@ -229,10 +232,16 @@ impl LeasingService for World {
 impl FleetService for World {
     async fn resolve_machine(
         &self,
-        _: Request<inventory::ResolveMachineRequest>,
+        request: Request<inventory::ResolveMachineRequest>,
     ) -> Answer<inventory::ResolveMachineResponse> {
+        let account = request.into_inner().account_id;
+        let known = self.known();
+        let lender = known.lender.map(|lender| lender.to_string());
+        if !account.is_empty() && lender.is_some_and(|lender| lender != account) {
+            return Err(Status::not_found("no such machine"));
+        }
         Ok(Response::new(inventory::ResolveMachineResponse {
-            machine: Some(self.known().machine.clone()),
+            machine: Some(known.machine.clone()),
         }))
     }
 

@@ -1,5 +1,6 @@
 //! The work on nodes and machines, step by step.
 
+mod drain;
 mod drift;
 mod life;
 mod machines;

@@ -348,7 +348,7 @@ async fn validators_that_another_node_took_meanwhile_fail_the_node(db: PgPool) {
 async fn a_container_that_was_made_by_hand_signs_no_more_from_the_repair_on(db: PgPool) {
     let all = earning(db).await;
     assert_eq!(signs(&all), Some(1));
-    super::drift::changed(&all, Part::Container("any".to_owned()), "create ").await;
+    drift::changed(&all, Part::Container("any".to_owned()), "create ").await;
     away(&all);
     all.until_state("n1", State::Degraded).await;
     let before = all.site.standing().log.len();
