@@ -238,7 +238,7 @@ impl FleetService for World {
         let known = self.known();
         let lender = known.lender.map(|lender| lender.to_string());
         if !account.is_empty() && lender.is_some_and(|lender| lender != account) {
-            return Err(Status::not_found("no such machine"));
+            return Err(Status::new(tonic::Code::NotFound, "no such machine"));
         }
         Ok(Response::new(inventory::ResolveMachineResponse {
             machine: Some(known.machine.clone()),
