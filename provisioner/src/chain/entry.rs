@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::probe::Probe;
 use super::units::Bytes;
+use super::upgrade::Upgrade;
 use crate::spec::{Exposure, Protocol};
 
 /// A network and how its nodes are run.
@@ -62,6 +63,9 @@ pub struct ChainEntry {
     /// The node's own API, by which Berth asks the chain.
     #[serde(default)]
     pub api: Option<ChainApi>,
+    /// How a node comes to this version, and back.
+    #[serde(default)]
+    pub upgrade: Upgrade,
     /// What the owner of a node may choose.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,

@@ -13,6 +13,7 @@ mod secret;
 mod settings;
 pub(crate) mod template;
 mod units;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,7 @@ pub use pinned::{Fork, Pinned};
 pub use secret::{NoEntropy, SecretKind};
 pub use settings::{MAX_VALUE, SettingProblem};
 pub use units::Bytes;
+pub use upgrade::Upgrade;
 
 /// Version of the format that this code reads.
 pub const SCHEMA: u32 = 1;

@@ -6,6 +6,7 @@ mod components;
 mod mounts;
 mod network;
 mod observed;
+mod upgrade;
 mod words;
 
 use std::collections::BTreeSet;
@@ -38,8 +39,14 @@ pub(super) fn check(entry: &ChainEntry) -> Report {
     observed::probes(entry, &mut report);
     observed::health(entry, &mut report);
     observed::duty(entry, &mut report);
+    upgrade::check(entry, &mut report);
     settings(entry, &mut report);
     report
+}
+
+/// Whether a text can be the version of an entry.
+fn is_version(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 80 && is_safe(text)
 }
 
 fn identity(entry: &ChainEntry, report: &mut Report) {
