@@ -107,6 +107,7 @@ pub(crate) const ROWS: &[Service] = &[
             ("GetNode", &["gateway"]),
             ("ListNodes", &["gateway"]),
             ("UpdateNode", &["gateway"]),
+            ("UpgradeNode", &["gateway"]),
             ("StopNode", &["gateway"]),
             ("StartNode", &["gateway"]),
             ("RetryNode", &["gateway"]),

@@ -4,6 +4,7 @@ use crate::domain::{Chain, Role, Share};
 use berth_core::{Error, Result};
 use berth_provisioner::chain::{self, ChainEntry};
 use berth_provisioner::spec::Exposure;
+use chrono::TimeDelta;
 
 /// Reads the text of a stored chain, which was checked before it was stored.
 ///
@@ -48,4 +49,24 @@ pub fn share(entry: &ChainEntry, role: chain::Role, offset: u16) -> Share {
     }
     share.gpus = i32::try_from(entry.gpus(role)).unwrap_or(i32::MAX);
     share
+}
+
+/// How long the containers of a role get to stop, one after the other.
+#[must_use]
+pub fn stops(entry: &ChainEntry, role: chain::Role) -> TimeDelta {
+    let each = entry.components_of(role).map(|c| c.stop_timeout_s);
+    TimeDelta::seconds(each.map(i64::from).sum())
+}
+
+/// How long a node has to become healthy with this entry.
+#[must_use]
+pub fn gate(entry: &ChainEntry) -> TimeDelta {
+    TimeDelta::seconds(entry.upgrade.gate_s.into())
+}
+
+/// Whether a version can read what another one leaves on the volumes.
+#[must_use]
+pub fn reads(version: &str, left_by: &ChainEntry) -> bool {
+    let readers = &left_by.upgrade.rollback_to;
+    version == left_by.version || readers.iter().any(|reader| reader == version)
 }

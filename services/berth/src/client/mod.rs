@@ -28,6 +28,7 @@ mod registry;
 mod seal;
 mod staking;
 mod typed;
+mod upgrade;
 mod validator;
 mod vault;
 mod voluntary_exit;

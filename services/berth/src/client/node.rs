@@ -4,7 +4,7 @@ use super::context::{Authed, ContextArgs};
 use super::launch::{self, Launch};
 use super::output::{OutputArgs, fields, table, time, word};
 use super::watch::Watch;
-use super::{logs, progress, request_id};
+use super::{logs, progress, request_id, upgrade};
 use anyhow::Context as _;
 use berth_proto::provisioning::v1::node_status::State;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Stop(Change),
     /// Start a stopped node
     Start(Change),
+    /// Take a node to another version of its chain's entry, and back if it is not healthy
+    Upgrade(Box<upgrade::Upgrade>),
     /// Try a failed node again
     Retry(Change),
     /// Remove a node and its data, and end the lease that was made for it
@@ -117,6 +119,7 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
             let node = client.start_node(request).await?.into_inner().node;
             finish(&mut client, change, node, &[State::Running], after).await
         }
+        Command::Upgrade(arguments) => upgrade::run(&mut client, *arguments).await,
         Command::Retry(change) => {
             let after = newest(&mut client, &change).await?;
             let request = pb::RetryNodeRequest {
@@ -145,7 +148,7 @@ pub(super) async fn run(context: &ContextArgs, command: Command) -> anyhow::Resu
 
 /// The newest event of a node that is about to change: what is waited for comes
 /// after it. The answer to the change may already be ahead of the first steps.
-async fn newest(client: &mut Client, change: &Change) -> anyhow::Result<i64> {
+pub(super) async fn newest(client: &mut Client, change: &Change) -> anyhow::Result<i64> {
     if !change.wait {
         return Ok(0);
     }
@@ -203,6 +206,7 @@ async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
             [
                 node.name.clone(),
                 spec.chain.clone(),
+                status.version.clone(),
                 word(spec.role().as_str_name(), "ROLE_"),
                 word(status.state().as_str_name(), "STATE_"),
                 duty(&spec, &status),
@@ -223,6 +227,7 @@ async fn list(client: &mut Client, arguments: List) -> anyhow::Result<()> {
             [
                 "name",
                 "chain",
+                "version",
                 "role",
                 "state",
                 "duty",
@@ -279,6 +284,8 @@ fn describe(node: &Node) -> Table {
         ("because", status.duty_reason.clone()),
         ("id", node.id.clone()),
         ("chain", spec.chain.clone()),
+        ("version", status.version.clone()),
+        ("upgrade", upgrade::describe(status.upgrade.as_ref())),
         ("role", word(spec.role().as_str_name(), "ROLE_")),
         ("settings", settings.collect::<Vec<_>>().join("\n")),
         ("validators", spec.validators.join("\n")),

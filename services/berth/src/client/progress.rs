@@ -119,9 +119,33 @@ impl Drop for Count {
 
 /// Waits until a node is in one of the wanted states, showing every step.
 pub(super) async fn wait_for(
-    mut watch: Watch,
+    watch: Watch,
     wanted: &[State],
     at_most: Duration,
+) -> anyhow::Result<pb::Node> {
+    let done = |node: &pb::Node| {
+        let status = node.status.clone().unwrap_or_default();
+        if wanted.contains(&status.state()) {
+            return Ok(true);
+        }
+        if matches!(status.state(), State::Failed | State::Retired) {
+            bail!(
+                "{} is {}: {}",
+                node.name,
+                word(status.state().as_str_name(), "STATE_"),
+                status.status_reason
+            );
+        }
+        Ok(false)
+    };
+    wait_until(watch, at_most, done).await
+}
+
+/// Waits until a node is so, showing every step.
+pub(super) async fn wait_until(
+    mut watch: Watch,
+    at_most: Duration,
+    done: impl Fn(&pb::Node) -> anyhow::Result<bool>,
 ) -> anyhow::Result<pb::Node> {
     let steps = Steps::new();
     watch.say(steps.speaker());
@@ -132,21 +156,9 @@ pub(super) async fn wait_for(
                 steps.show(event);
             }
             last = answer.node.unwrap_or_default();
-            let status = last.status.clone().unwrap_or_default();
             // The node may be ahead of the steps that led there.
-            if !watch.is_complete() {
-                continue;
-            }
-            if wanted.contains(&status.state()) {
+            if watch.is_complete() && done(&last)? {
                 return Ok(());
-            }
-            if matches!(status.state(), State::Failed | State::Retired) {
-                bail!(
-                    "{} is {}: {}",
-                    last.name,
-                    word(status.state().as_str_name(), "STATE_"),
-                    status.status_reason
-                );
             }
         }
         bail!("{} is gone", last.name)

@@ -1,17 +1,19 @@
 //! Between messages and domain types. Nothing else in this service sees both.
 
+use super::nodes::Beside;
 use super::pb;
+use super::upgrade::Plan;
 use crate::catalogue;
 use crate::domain::{
     Chain, Component, Duty, Health, Node, NodeEvent, Placement, PlacementState, Role, Source,
-    Standing, State,
+    Standing, State, Upgrade, UpgradeState,
 };
 use berth_core::{AccountId, Error, Result, Violations};
 use berth_provisioner::chain::{self, ChainEntry};
 use berth_runtime::wire;
 use chrono::TimeDelta;
 use prost_types::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most validators of a node.
 const MOST_VALIDATORS: usize = 1000;
@@ -187,8 +189,9 @@ pub(super) fn source(source: &pb::Source) -> Result<(Source, TimeDelta)> {
     wrong.finish(parsed.zip(term))
 }
 
-/// A node and where it is.
-pub(super) fn node(node: &Node, placement: Option<&Placement>) -> pb::Node {
+/// A node and what is shown with it.
+pub(super) fn node(node: &Node, beside: &Beside) -> pb::Node {
+    let upgrade = beside.upgrade.as_ref();
     pb::Node {
         id: node.id.to_string(),
         etag: wire::etag(node.version),
@@ -208,12 +211,14 @@ pub(super) fn node(node: &Node, placement: Option<&Placement>) -> pb::Node {
             health_reason: node.health_reason.clone(),
             duty: pb::node_status::Duty::from(node.duty).into(),
             duty_reason: node.duty_reason.clone(),
-            placement: placement.map(pb::Placement::from),
+            placement: beside.placement.as_ref().map(pb::Placement::from),
             components: node.components.iter().map(pb::Component::from).collect(),
             lease_id: node.lease_id.map(|id| id.to_string()).unwrap_or_default(),
             event_sequence: node.last_event,
+            version: beside.version.clone(),
+            upgrade: upgrade.map(pb::Upgrade::from),
         }),
-        reconciling: node.state.is_reconciling(),
+        reconciling: node.state.is_reconciling() || upgrade.is_some_and(|u| u.state.is_open()),
     }
 }
 
@@ -322,6 +327,67 @@ impl From<&Placement> for pb::Placement {
             }
             .into(),
         }
+    }
+}
+
+impl From<&Upgrade> for pb::Upgrade {
+    fn from(upgrade: &Upgrade) -> Self {
+        use pb::upgrade::State;
+        Self {
+            state: match upgrade.state {
+                UpgradeState::Pulling => State::Pulling,
+                UpgradeState::Checking => State::Checking,
+                UpgradeState::RollingBack => State::RollingBack,
+                UpgradeState::Done => State::Done,
+                UpgradeState::RolledBack => State::RolledBack,
+                UpgradeState::GivenUp => State::GivenUp,
+                UpgradeState::Failed => State::Failed,
+            }
+            .into(),
+            from_version: upgrade.from.version.clone(),
+            to_version: upgrade.to.version.clone(),
+            deadline: Some(wire::timestamp(upgrade.gate.deadline)),
+            reason: upgrade.reason.clone(),
+            create_time: Some(wire::timestamp(upgrade.create_time)),
+        }
+    }
+}
+
+/// What an upgrade would change.
+pub(super) fn plan(plan: &Plan) -> pb::UpgradePlan {
+    let role = catalogue::role(plan.role);
+    let (old, new) = (&plan.old, &plan.new);
+    let images = |entry: &ChainEntry| -> BTreeMap<String, String> {
+        let components = entry.components_of(role);
+        components
+            .map(|c| {
+                let digest = c.image.digest.as_deref().unwrap_or_default();
+                (c.name.clone(), format!("{}@{digest}", c.image.reference()))
+            })
+            .collect()
+    };
+    let (before, after) = (images(old), images(new));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let change = |name: &String| pb::ImageChange {
+        component: name.clone(),
+        from_image: before.get(name).cloned().unwrap_or_default(),
+        to_image: after.get(name).cloned().unwrap_or_default(),
+    };
+    let only = |of: &ChainEntry, not_of: &ChainEntry| -> Vec<String> {
+        let names = of.settings.keys();
+        let only = names.filter(|name| !not_of.settings.contains_key(*name));
+        only.cloned().collect()
+    };
+    pb::UpgradePlan {
+        from_version: old.version.clone(),
+        to_version: new.version.clone(),
+        images: names.into_iter().map(change).collect(),
+        added_settings: only(new, old),
+        removed_settings: only(old, new),
+        can_roll_back: plan.reversible,
+        roll_back_reason: plan.reversible_because(),
+        downtime: Some(wire::duration(catalogue::stops(old, role))),
+        gate: Some(wire::duration(catalogue::gate(new))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Launching a node: everything is checked before anything is written.
 
+use super::nodes::Beside;
 use super::{Api, convert, nodes, pb, validators};
 use crate::catalogue;
 use crate::domain::{Chain, NewNode, Role};
@@ -23,12 +24,16 @@ pub(super) async fn launch(
     if request.validate_only {
         validators::check(api, &entry, &new).await?;
         let node = new.begin(berth_core::now());
+        let beside = Beside {
+            version: entry.version,
+            ..Beside::default()
+        };
         return Ok(pb::LaunchNodeResponse {
             node: Some(pb::Node {
                 id: String::new(),
                 etag: String::new(),
                 create_time: None,
-                ..convert::node(&node, None)
+                ..convert::node(&node, &beside)
             }),
         });
     }

@@ -8,6 +8,7 @@ mod machines;
 mod nodes;
 mod onchain;
 mod placements;
+mod upgrade;
 mod validators;
 mod watch;
 
@@ -104,6 +105,13 @@ impl ProvisioningService for Api {
         request: Request<pb::UpdateNodeRequest>,
     ) -> Result<Response<pb::UpdateNodeResponse>, Status> {
         reply(nodes::update(self, request).await)
+    }
+
+    async fn upgrade_node(
+        &self,
+        request: Request<pb::UpgradeNodeRequest>,
+    ) -> Result<Response<pb::UpgradeNodeResponse>, Status> {
+        reply(upgrade::upgrade(self, request).await)
     }
 
     async fn stop_node(

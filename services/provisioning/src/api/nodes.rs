@@ -2,7 +2,7 @@
 
 use super::{Api, convert, launch, pb};
 use crate::catalogue;
-use crate::domain::{Event, Node, State};
+use crate::domain::{Event, Node, Placement, State, Upgrade};
 use crate::store::placements::Place;
 use crate::{reconcile, store};
 use berth_core::{AccountId, Error, Name, NodeId, Resource, Result};
@@ -21,7 +21,7 @@ pub(super) async fn get(
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
     let node = find(&mut conn, account, &request.get_ref().node_id).await?;
     Ok(pb::GetNodeResponse {
-        node: Some(with_placement(&mut conn, &node).await?),
+        node: Some(described(&mut conn, &node).await?),
     })
 }
 
@@ -35,14 +35,8 @@ pub(super) async fn list(
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
     let rows = store::nodes::list(&mut conn, account, &page, request.show_retired).await?;
     let (rows, next_page_token) = page.cut(rows, |node| node.id.uuid().to_string());
-    let ids: Vec<NodeId> = rows.iter().map(|node| node.id).collect();
-    let placements = store::placements::latest_of(&mut conn, &ids).await?;
-    let nodes = rows
-        .iter()
-        .map(|node| convert::node(node, placements.iter().find(|p| p.node_id == node.id)))
-        .collect();
     Ok(pb::ListNodesResponse {
-        nodes,
+        nodes: shown(&mut conn, &rows).await?,
         next_page_token,
     })
 }
@@ -69,6 +63,7 @@ pub(super) async fn update(
             if *settings == node.settings {
                 return Ok(node.id);
             }
+            refuse_upgrading(txn, &node).await?;
             let chain = store::chains::revision(txn, &node.chain_id, node.chain_revision).await?;
             let entry = catalogue::entry(&chain)?;
             launch::check_settings(&entry, node.role, settings, node.name.as_str())?;
@@ -206,7 +201,11 @@ pub(super) async fn find(
 }
 
 /// Finds a node that is about to change, wakes its work, and locks both.
-async fn take(txn: &mut PgConnection, account: AccountId, node_id: &str) -> Result<Node> {
+pub(super) async fn take(
+    txn: &mut PgConnection,
+    account: AccountId,
+    node_id: &str,
+) -> Result<Node> {
     let node = find(txn, account, node_id).await?;
     wake(txn, reconcile::NODE, node.id.uuid()).await?;
     store::nodes::lock(txn, node.id).await
@@ -216,11 +215,55 @@ async fn take(txn: &mut PgConnection, account: AccountId, node_id: &str) -> Resu
 pub(super) async fn answer(api: &Api, account: AccountId, id: NodeId) -> Result<pb::Node> {
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
     let node = store::nodes::get(&mut conn, account, id).await?;
-    with_placement(&mut conn, &node).await
+    described(&mut conn, &node).await
 }
 
-/// The node with the placement that has its highest fence.
-pub(super) async fn with_placement(conn: &mut PgConnection, node: &Node) -> Result<pb::Node> {
-    let placement = store::placements::latest(conn, node.id).await?;
-    Ok(convert::node(node, placement.as_ref()))
+/// Refuses a change of a node that is being upgraded.
+pub(super) async fn refuse_upgrading(conn: &mut PgConnection, node: &Node) -> Result<()> {
+    match store::upgrades::last(conn, node.id).await? {
+        Some(upgrade) if upgrade.state.is_open() => Err(Error::precondition(
+            "UPGRADE_OPEN",
+            format!(
+                "node `{}` is being upgraded from version {} to {}: wait until that is over",
+                node.name, upgrade.from.version, upgrade.to.version
+            ),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What is shown with a node and kept elsewhere.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// The placement with its highest fence.
+    pub(super) placement: Option<Placement>,
+    /// The version that it runs.
+    pub(super) version: String,
+    /// Its last upgrade.
+    pub(super) upgrade: Option<Upgrade>,
+}
+
+/// The node with what is shown beside it.
+pub(super) async fn described(conn: &mut PgConnection, node: &Node) -> Result<pb::Node> {
+    let shown = shown(conn, std::slice::from_ref(node)).await?;
+    shown
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::internal("a node is not shown"))
+}
+
+async fn shown(conn: &mut PgConnection, nodes: &[Node]) -> Result<Vec<pb::Node>> {
+    let ids: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
+    let placements = store::placements::latest_of(conn, &ids).await?;
+    let mut versions = store::chains::releases_of(conn, &ids).await?;
+    let mut upgrades = store::upgrades::last_of(conn, &ids).await?;
+    let mut beside = |id: NodeId| Beside {
+        placement: placements.iter().find(|p| p.node_id == id).cloned(),
+        version: versions.remove(&id).unwrap_or_default(),
+        upgrade: upgrades.remove(&id),
+    };
+    Ok(nodes
+        .iter()
+        .map(|node| convert::node(node, &beside(node.id)))
+        .collect())
 }

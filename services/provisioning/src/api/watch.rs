@@ -78,7 +78,7 @@ impl Watch {
         let mut conn = self.api.db.acquire().await.map_err(pg::error)?;
         let events = store::events::after(&mut conn, self.id, self.after).await?;
         let node = store::nodes::get(&mut conn, self.account, self.id).await?;
-        let node = nodes::with_placement(&mut conn, &node).await?;
+        let node = nodes::described(&mut conn, &node).await?;
         if let Some(event) = events.last() {
             self.after = event.sequence;
         }

@@ -44,6 +44,23 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether an upgrade that is under way goes on.
+    #[must_use]
+    pub fn keeps_upgrade(self) -> bool {
+        match self {
+            Self::Launching | Self::Running | Self::Degraded => true,
+            Self::Pending
+            | Self::Placing
+            | Self::Stopping
+            | Self::Stopped
+            | Self::Retiring
+            | Self::Retired
+            | Self::Failed => false,
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -80,6 +97,12 @@ pub enum Event {
     Start,
     /// Its owner changed its settings.
     Reconfigure,
+    /// Its owner wants another version.
+    Upgrade,
+    /// Another version takes the place of the one that runs.
+    Switch,
+    /// What was started in the place of another version did not come to answer.
+    Overdue,
     /// Its owner wants Berth to try again.
     Retry,
     /// Its owner wants it gone.
@@ -104,8 +127,8 @@ impl State {
     #[must_use]
     pub fn after(self, event: Event) -> Option<Transition> {
         use Event::{
-            Answer, Fail, Halt, Launch, Place, Reconfigure, Retire, Retry, Start, Stop, Trouble,
-            Vanish,
+            Answer, Fail, Halt, Launch, Overdue, Place, Reconfigure, Retire, Retry, Start, Stop,
+            Switch, Trouble, Upgrade, Vanish,
         };
         use State::{
             Degraded, Failed, Launching, Pending, Placing, Retired, Retiring, Running, Stopped,
@@ -145,6 +168,15 @@ impl State {
             // The settings take effect when it is launched next.
             (Reconfigure, Pending | Placing | Stopping | Stopped | Failed) => Stay,
 
+            (Upgrade, Running | Degraded | Stopped) => Stay,
+            (Upgrade, Pending | Placing | Launching | Stopping | Failed) => return None,
+
+            (Switch, Launching | Running | Degraded) => To(Launching),
+            (Switch, Pending | Placing | Stopping | Stopped | Failed) => return None,
+
+            (Overdue, Launching | Running | Degraded) => To(Degraded),
+            (Overdue, Pending | Placing | Stopping | Stopped | Failed) => return None,
+
             (Retry, Failed) => To(Placing),
             (
                 Retry,
@@ -171,7 +203,8 @@ impl State {
             )
             // What goes away does nothing else.
             | (
-                Place | Launch | Answer | Trouble | Stop | Halt | Start | Reconfigure | Retry | Fail,
+                Place | Launch | Answer | Trouble | Stop | Halt | Start | Reconfigure | Upgrade
+                | Switch | Overdue | Retry | Fail,
                 Retiring | Retired,
             ) => return None,
         };
@@ -212,6 +245,9 @@ mod tests {
             (Event::Halt, ".....O=..."),
             (Event::Start, "..===.U..."),
             (Event::Reconfigure, "==UUU==..="),
+            (Event::Upgrade, "...==.=..."),
+            (Event::Switch, "..UUU....."),
+            (Event::Overdue, "..DDD....."),
             (Event::Retry, ".........L"),
             (Event::Retire, "XXXXXXX==X"),
             (Event::Vanish, ".......E=."),

@@ -308,10 +308,23 @@ impl Node {
             Event::Start => "only a STOPPED node can be started",
             Event::Retry => "only a FAILED node can be tried again",
             Event::Reconfigure => "it is going away",
+            Event::Upgrade => match self.state {
+                State::Failed => "`retry` starts it with the version that was registered last",
+                State::Launching => "wait until it runs, or stop it first",
+                State::Pending
+                | State::Placing
+                | State::Running
+                | State::Degraded
+                | State::Stopping
+                | State::Stopped => "wait until it runs or stands still",
+                State::Retiring | State::Retired => "it is going away",
+            },
             Event::Place
             | Event::Launch
             | Event::Answer
             | Event::Trouble
+            | Event::Switch
+            | Event::Overdue
             | Event::Halt
             | Event::Retire
             | Event::Vanish

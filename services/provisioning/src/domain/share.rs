@@ -58,6 +58,30 @@ impl Share {
         })
     }
 
+    /// What lasts for either of two versions of a node, so that it can go back.
+    #[must_use]
+    pub fn either(&self, other: &Self) -> Self {
+        let mut ports = self.ports.clone();
+        ports.extend(other.ports.iter().cloned());
+        ports.sort();
+        ports.dedup();
+        Self {
+            cpu_millis: self.cpu_millis.max(other.cpu_millis),
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            gpus: self.gpus.max(other.gpus),
+            ports,
+        }
+    }
+
+    /// Whether this share lasts for another.
+    #[must_use]
+    pub fn lasts_for(&self, other: &Self) -> bool {
+        self.cpu_millis >= other.cpu_millis
+            && self.memory_bytes >= other.memory_bytes
+            && self.gpus >= other.gpus
+            && other.ports.iter().all(|port| self.ports.contains(port))
+    }
+
     /// Whether a port of this share is taken by another.
     #[must_use]
     pub fn collides(&self, others: &[Self]) -> bool {

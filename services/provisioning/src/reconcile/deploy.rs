@@ -156,7 +156,8 @@ async fn carry_out(
         }
         plan::Step::Stop(name) => {
             note("containers", format!("stopping {name}")).await?;
-            act(Action::Stop(name, patience(deployment, name))).await?;
+            let patience = patience(deployment, name).max(older_patience(job, name));
+            act(Action::Stop(name, patience)).await?;
         }
         plan::Step::Remove(name) => {
             note("containers", format!("removing {name}")).await?;
@@ -192,6 +193,14 @@ pub(super) fn agent(deployment: &Deployment) -> Result<&ContainerSpec, Halt> {
 pub(super) fn patience(deployment: &Deployment, name: &str) -> Duration {
     let found = deployment.containers.iter().find(|c| c.name == name);
     Duration::from_secs(found.map_or(30, |c| c.stop_timeout_s.into()))
+}
+
+/// The same by the version before, whose container it may be.
+fn older_patience(job: &Job<'_>, name: &str) -> Duration {
+    let named = |component: &&String| name.ends_with(&format!("-{component}"));
+    let stops = job.stops.keys().filter(named);
+    let stops = stops.filter_map(|component| job.stops.get(component));
+    stops.max().copied().unwrap_or_default()
 }
 
 /// The deployment in the words of the plan.

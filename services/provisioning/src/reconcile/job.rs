@@ -3,7 +3,7 @@
 
 use super::{Context, Halt, lease, target};
 use crate::catalogue;
-use crate::domain::{ChainFiles, Event, Node, Placement, State, Step};
+use crate::domain::{ChainFiles, Event, Node, Placement, Side, State, Step};
 use crate::store;
 use berth_core::{Error, Result};
 use berth_proto::inventory::v1 as inventory;
@@ -13,6 +13,7 @@ use berth_runtime::reconcile::{Claim, Outcome, guard};
 use berth_runtime::{clients, pg, wire};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a node that is being retired waits for a person.
@@ -24,6 +25,8 @@ pub(super) struct Job<'a> {
     pub(super) context: &'a Context,
     pub(super) claim: &'a Claim,
     pub(super) node: Node,
+    /// How long components of another version get to stop, which may stand yet.
+    pub(super) stops: BTreeMap<String, Duration>,
 }
 
 /// A node's place on a machine.
@@ -73,6 +76,31 @@ impl Job<'_> {
             node,
             ..self.clone()
         })
+    }
+
+    /// The same job with the node as it is now.
+    pub(super) async fn renewed(&self) -> Result<Self> {
+        let node = self
+            .read(async |conn| store::nodes::load(conn, self.node.id).await)
+            .await?;
+        Ok(Self {
+            node,
+            ..self.clone()
+        })
+    }
+
+    /// The same job as if the node had another version, to see what that would
+    /// be.
+    pub(super) fn with(&self, side: &Side) -> Self {
+        let node = Node {
+            chain_revision: side.revision,
+            settings: side.settings.clone(),
+            ..self.node.clone()
+        };
+        Self {
+            node,
+            ..self.clone()
+        }
     }
 
     /// The chain's entry, as the node runs it.

@@ -19,6 +19,7 @@ mod signer;
 mod site;
 mod stop;
 mod sweep;
+mod upgrade;
 mod verify;
 mod wipe;
 
@@ -39,6 +40,7 @@ use berth_secrets::Vault;
 use halt::Halt;
 use job::Job;
 use sqlx::{PgConnection, PgPool};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,10 +133,11 @@ async fn step(context: &Context, claim: &Claim) -> Result<Outcome> {
         context,
         claim,
         node,
+        stops: BTreeMap::new(),
     };
     let done = match job.node.state {
         State::Pending | State::Placing => place::step(&job).await,
-        State::Launching | State::Running | State::Degraded => run::step(&job).await,
+        State::Launching | State::Running | State::Degraded => upgrade::step(&job).await,
         State::Stopping => stop::step(&job).await,
         State::Stopped => stop::rest(&job).await,
         State::Retiring => retire::step(&job).await,

@@ -151,7 +151,7 @@ async fn place_beside(
     Ok(Ok(()))
 }
 
-fn capacity(facts: &Facts) -> Capacity {
+pub(super) fn capacity(facts: &Facts) -> Capacity {
     Capacity {
         cpu_millis: i64::from(facts.cpu_cores) * 1000,
         memory_bytes: i64::try_from(facts.memory_bytes).unwrap_or(i64::MAX),
@@ -214,7 +214,7 @@ async fn give_up(job: &Job<'_>, lease: Option<LeaseId>, why: &str) -> Result<Out
     Ok(Outcome::Again)
 }
 
-fn facts(machine: &Machine) -> Result<Facts, Halt> {
+pub(super) fn facts(machine: &Machine) -> Result<Facts, Halt> {
     let facts = machine
         .status
         .as_ref()

@@ -27,10 +27,28 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long before the end of its lease a node warns.
 const WARNING: TimeDelta = TimeDelta::minutes(30);
 
+/// What came of a look at a node.
+pub(super) struct Looked {
+    pub(super) outcome: Outcome,
+    pub(super) verdict: Verdict,
+    pub(super) health: Health,
+    /// Height of the chain that it has, where it tells one.
+    pub(super) height: Option<i64>,
+    /// How often its containers were started again, where they were seen.
+    pub(super) restarts: Option<i64>,
+}
+
 /// One step.
 pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
+    Ok(look_after(job)
+        .await?
+        .map_or(Outcome::Again, |looked| looked.outcome))
+}
+
+/// The same, and tells what was seen; nothing when the lease is over.
+pub(super) async fn look_after(job: &Job<'_>) -> Result<Option<Looked>, Halt> {
     let Some(here) = job.here().await? else {
-        return Ok(Outcome::Again);
+        return Ok(None);
     };
     let mut note = String::new();
     let seen = if here.placement.deploy_time.is_none() {
@@ -50,7 +68,16 @@ pub(super) async fn step(job: &Job<'_>) -> Result<Outcome, Halt> {
         }
     };
     let differs = drift::step(job, &here).await?;
-    judge(job, &here, seen, note, differs).await
+    judge(job, &here, seen, note, differs).await.map(Some)
+}
+
+/// Keeps what is said of a node that is not looked at otherwise for a while.
+pub(super) async fn listen(job: &Job<'_>, here: &Here) -> Result<(), Halt> {
+    let told = told(&said(job, here).await?);
+    let known = &job.node.components;
+    job.commit(async |txn| store::nodes::set_signals(txn, job.node.id, &told, known).await)
+        .await?;
+    Ok(())
 }
 
 /// Looks at a deployed placement, and brings back what it lacks. Where all of
@@ -102,7 +129,7 @@ async fn judge(
     seen: Result<Observed, String>,
     note: String,
     differs: String,
-) -> Result<Outcome, Halt> {
+) -> Result<Looked, Halt> {
     let said = said(job, here).await?;
     let told = told(&said);
     let components = seen.as_ref().map(components);
@@ -124,13 +151,13 @@ async fn judge(
         Verdict::Good(_) if !differs.is_empty() => Verdict::Bad(differs),
         verdict @ (Verdict::Good(_) | Verdict::Bad(_)) => verdict,
     };
-    match verdict {
+    let outcome = match verdict.clone() {
         Verdict::Good(unseen) => {
             let job = job.apply(Event::Answer, "").await?;
             tell_sync(&job, &said).await?;
             let notes = [unseen, note, lease_warning(here)];
             let first = notes.into_iter().find(|note| !note.is_empty());
-            Ok(Outcome::wait(first.unwrap_or_default(), watch))
+            Outcome::wait(first.unwrap_or_default(), watch)
         }
         Verdict::Bad(why) => {
             job.apply(Event::Trouble, &why).await?;
@@ -139,9 +166,17 @@ async fn judge(
             } else {
                 watch
             };
-            Ok(Outcome::wait(why, after))
+            Outcome::wait(why, after)
         }
-    }
+    };
+    let restarts = |seen: &Observed| seen.containers.iter().map(|c| c.restarts).sum();
+    Ok(Looked {
+        outcome,
+        verdict,
+        health: told.health,
+        height: i64::try_from(said.height).ok().filter(|height| *height > 0),
+        restarts: seen.as_ref().ok().map(restarts),
+    })
 }
 
 /// Warns of the end of the lease, with which the node's data goes.

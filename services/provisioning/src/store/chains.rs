@@ -1,10 +1,11 @@
 //! Queries on `chain`, its revisions and its files.
 
 use crate::domain::{Chain, ChainFiles};
-use berth_core::{Error, Resource, Result};
+use berth_core::{Error, NodeId, Resource, Result};
 use berth_runtime::page::Page;
 use berth_runtime::pg;
 use sqlx::PgConnection;
+use std::collections::BTreeMap;
 
 /// The newest revision of a chain.
 ///
@@ -41,6 +42,61 @@ pub async fn revision(conn: &mut PgConnection, id: &str, revision: i64) -> Resul
     .await
     .map_err(pg::error)?
     .ok_or_else(|| Error::not_found(Resource::Chain, id))
+}
+
+/// The newest revision of a chain that has this version; nothing when none has.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn released(conn: &mut PgConnection, id: &str, version: &str) -> Result<Option<Chain>> {
+    sqlx::query_as(
+        "select c.id, r.revision, c.version, c.create_time, r.chain_toml
+         from chain c join chain_revision r on r.chain_id = c.id
+         where c.id = $1 and r.version = $2 order by r.revision desc limit 1",
+    )
+    .bind(id)
+    .bind(version)
+    .fetch_optional(conn)
+    .await
+    .map_err(pg::error)
+}
+
+/// The versions of a chain, the newest first, ten at most.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn releases(conn: &mut PgConnection, id: &str) -> Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select version from chain_revision where chain_id = $1
+         group by version order by max(revision) desc limit 10",
+    )
+    .bind(id)
+    .fetch_all(conn)
+    .await
+    .map_err(pg::error)
+}
+
+/// The version that each of these nodes runs.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn releases_of(
+    conn: &mut PgConnection,
+    nodes: &[NodeId],
+) -> Result<BTreeMap<NodeId, String>> {
+    let rows: Vec<(NodeId, String)> = sqlx::query_as(
+        "select n.id, r.version from node n join chain_revision r
+             on r.chain_id = n.chain_id and r.revision = n.chain_revision
+         where n.id = any($1)",
+    )
+    .bind(nodes)
+    .fetch_all(conn)
+    .await
+    .map_err(pg::error)?;
+    Ok(rows.into_iter().collect())
 }
 
 /// The catalogue by name.

@@ -13,8 +13,8 @@ const KEPT: i64 = 1000;
 const MAX_MESSAGE: usize = 1000;
 
 /// Writes what happens to a node, unless it changed since it was read. What was
-/// told since the last change of state is not told again: work that waits is
-/// tried often, and its steps are no news.
+/// told since the last change of state or version is not told again: work that
+/// waits is tried often, and its steps are no news.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub async fn append(conn: &mut PgConnection, node: &Node, step: &Step) -> Result
              select 1 from node_event
              where node_id = $1 and step = $3 and message = $4 and percent = $5
                and sequence > (select max(sequence) from node_event
-                               where node_id = $1 and step = 'state')) then 0 else 1 end
+                               where node_id = $1 and step in ('state', 'upgrade'))) then 0 else 1 end
          where id = $1 and version = $2 returning last_event",
     )
     .bind(node.id)

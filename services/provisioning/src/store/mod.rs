@@ -9,6 +9,7 @@ pub mod drift;
 pub mod events;
 pub mod nodes;
 pub mod placements;
+pub mod upgrades;
 pub mod work;
 
 /// Applied at start-up and by every test.

@@ -1,7 +1,7 @@
 //! Queries on `node`.
 
-use super::events;
-use crate::domain::{Component, Event, Node, Said, Source, State, Step, Transition};
+use super::{events, upgrades};
+use crate::domain::{Component, Event, Node, Said, Side, Source, State, Step, Transition};
 use berth_core::{AccountId, Error, LeaseId, Money, Name, NodeId, Resource, Result};
 use berth_runtime::page::Page;
 use berth_runtime::pg;
@@ -212,6 +212,9 @@ async fn set_state(conn: &mut PgConnection, node: &Node, state: State, why: &str
         format!("{state}: {why}")
     };
     events::append(conn, &node, &Step::new("state", message)).await?;
+    if !state.keeps_upgrade() {
+        upgrades::give_up(conn, &node, &format!("the node is {state}")).await?;
+    }
     Ok(node)
 }
 
@@ -236,6 +239,26 @@ pub async fn set_settings(
     .await
     .map_err(pg::error)?
     .ok_or_else(changed)
+}
+
+/// Counts a node as changed: its owner wants something of it that stands
+/// elsewhere.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] when the node changed since it was read.
+pub async fn touch(conn: &mut PgConnection, node: &Node) -> Result<Node> {
+    set_revision(conn, node, node.chain_revision).await
+}
+
+/// Takes a node to another revision of its chain, and the settings with it.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] when the node changed since it was read.
+pub async fn set_side(conn: &mut PgConnection, node: &Node, side: &Side) -> Result<Node> {
+    let node = set_revision(conn, node, side.revision).await?;
+    set_settings(conn, &node, &side.settings).await
 }
 
 /// Takes a node to another revision of its chain.

@@ -243,6 +243,27 @@ pub async fn shares_beside(
     .map_err(pg::error)
 }
 
+/// Notes what a placement takes of its machine, which is less than it took.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn set_share(conn: &mut PgConnection, id: PlacementId, share: &Share) -> Result<()> {
+    sqlx::query(
+        "update placement set cpu_millis = $2, memory_bytes = $3, gpus = $4, ports = $5
+         where id = $1",
+    )
+    .bind(id)
+    .bind(share.cpu_millis)
+    .bind(share.memory_bytes)
+    .bind(share.gpus)
+    .bind(&share.ports)
+    .execute(conn)
+    .await
+    .map_err(pg::error)?;
+    Ok(())
+}
+
 /// Notes that all of a placement stands on its machine.
 ///
 /// # Errors

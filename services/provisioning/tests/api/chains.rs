@@ -4,6 +4,7 @@ use crate::support::{Alone, CHAIN, from, names_field, register, request_id};
 use berth_proto::provisioning::v1 as pb;
 use berth_proto::provisioning::v1::provisioning_service_server::ProvisioningService as _;
 use berth_provisioning::store::MIGRATIONS;
+use berth_provisioning::store::chains::releases;
 use sqlx::PgPool;
 use tonic::{Code, Status};
 
@@ -144,4 +145,28 @@ async fn many_registrations_at_once_make_one_version(db: PgPool) {
         .map(|chain| chain.unwrap().etag)
         .collect();
     assert!(etags.iter().all(|etag| *etag == etags[0]), "{etags:?}");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn the_database_reads_the_version_of_every_entry_of_the_catalogue(db: PgPool) {
+    let all = Alone::new(db).await;
+    let catalogue = concat!(env!("CARGO_MANIFEST_DIR"), "/../../images");
+    let mut seen = 0;
+    for folder in std::fs::read_dir(catalogue).unwrap() {
+        let Ok(text) = std::fs::read_to_string(folder.unwrap().path().join("chain.toml")) else {
+            continue;
+        };
+        seen += 1;
+        for text in [
+            text.clone(),
+            text.replacen("version = ", "\"version\"=", 1),
+            text.replacen("version = \"", "version   =   \"", 1),
+        ] {
+            let chain = send(&all, &text).await.unwrap();
+            let mut conn = all.api.db.acquire().await.unwrap();
+            let known = releases(&mut conn, &chain.id).await.unwrap();
+            assert_eq!(known, [chain.version], "{}", chain.id);
+        }
+    }
+    assert!(seen >= 8, "{seen}");
 }

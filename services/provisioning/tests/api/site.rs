@@ -14,9 +14,10 @@ use berth_provisioning::reconcile::{Action, Answer, Site};
 use chrono::DateTime;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The host key of every scripted machine.
@@ -25,6 +26,9 @@ pub(crate) const HOST_KEY: &str =
 
 /// What answers a call of a container: from its body, or none, and its path.
 pub(crate) type Speaks = Box<dyn FnMut(&str, Option<&str>) -> (u16, String) + Send>;
+
+/// How the line of an action begins, and what is done instead.
+pub(crate) type Refuses = (&'static str, fn() -> Error);
 
 /// What stands on the machine.
 #[derive(Default)]
@@ -40,6 +44,10 @@ pub(crate) struct Standing {
     pub(crate) fault: Option<fn() -> Error>,
     /// Holds up the next action until it is told to go on.
     pub(crate) gate: Option<Arc<Notify>>,
+    /// What it does instead of every action whose line begins so.
+    pub(crate) refuses: Option<Refuses>,
+    /// How long a component got to stop.
+    pub(crate) patience: BTreeMap<String, Duration>,
     /// Breaks the session before that action, counted from now, once.
     pub(crate) lost_before: Option<usize>,
     /// What somebody changed by hand, until it is put right; with what is done
@@ -77,6 +85,11 @@ impl ScriptedSite {
 
     fn effect(&self, what: String) -> Result<MutexGuard<'_, Standing>> {
         let mut standing = self.reach()?;
+        if let Some((which, fault)) = standing.refuses
+            && what.starts_with(which)
+        {
+            return Err(fault());
+        }
         match standing.lost_before {
             Some(0) => {
                 standing.lost_before = None;
@@ -134,7 +147,11 @@ impl ScriptedSite {
             }
             Action::Limit(spec) => drop(self.effect(format!("limit {}", spec.component))?),
             Action::Start(name) => self.turn("start", name, ContainerState::Running)?,
-            Action::Stop(name, _) => self.turn("stop", name, ContainerState::Exited)?,
+            Action::Stop(name, patience) => {
+                self.turn("stop", name, ContainerState::Exited)?;
+                let component = component(name).to_owned();
+                self.standing().patience.insert(component, patience);
+            }
             Action::Remove(name) => {
                 let mut standing = self.effect(format!("remove {}", component(name)))?;
                 standing.containers.retain(|c| c.name != name);

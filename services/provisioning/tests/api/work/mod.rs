@@ -7,6 +7,7 @@ mod machines;
 mod place;
 mod run;
 mod signer;
+mod upgrade;
 
 use crate::eventually::eventually;
 use crate::outside::Known;
