@@ -220,6 +220,13 @@ impl LeasingService for World {
         unscripted()
     }
 
+    async fn list_account_events(
+        &self,
+        _: Request<leasing::ListAccountEventsRequest>,
+    ) -> Answer<leasing::ListAccountEventsResponse> {
+        unscripted()
+    }
+
     async fn list_ledger_entries(
         &self,
         _: Request<leasing::ListLedgerEntriesRequest>,
