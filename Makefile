@@ -18,7 +18,7 @@ test: ## everything that must pass before a merge; ARGS go to nextest
 	@scripts/test $(ARGS)
 
 soak: bootstrap ## the same tests COUNT times, with many random cases; then a day of races and crashes
-	@PROPTEST_CASES=10000 BERTH_CONNECTIONS=10000 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
+	@PROPTEST_CASES=10000 BERTH_CONNECTIONS=10000 BERTH_STEPS=1 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
 	@BERTH_RACE_ROUNDS=100000 BERTH_CRASH_SIGNATURES=500000 scripts/nextest --profile endurance -E 'package(berth-signer) & test(/^(races|crash)::/)'
 
 fuzz: bootstrap ## damaged input for what strangers send to the signer; SECONDS_EACH=60, ARGS names targets

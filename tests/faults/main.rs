@@ -6,7 +6,9 @@ mod kill;
 mod machines;
 mod pause;
 mod sealed;
+mod steps;
 
+use berth_rig::Machine;
 use berth_tests::{Berth, Event, Sight};
 use serde_json::Value;
 use std::time::Duration;
@@ -40,12 +42,13 @@ fn uuid(node: &Value) -> &str {
 }
 
 /// One node, one lease, one placement, one set of containers; nothing anywhere
-/// else.
-fn runs_once(berth: &Berth, name: &str) {
+/// else. The machine that it runs on.
+fn runs_once(berth: &Berth, name: &str) -> Machine {
     let node = berth.node_becomes(name, "STATE_RUNNING", LAUNCH);
     let machine_id = node["status"]["placement"]["machineId"].as_str().unwrap();
     assert_eq!(node["status"]["placement"]["fence"], "1", "{node}");
-    let sight = Sight::of(&berth.computer(machine_id));
+    let machine = berth.computer(machine_id);
+    let sight = Sight::of(&machine);
     assert_eq!(sight.containers.len(), 2, "{sight:?}");
     let up = |container: &String| container.ends_with(" running");
     assert!(sight.containers.iter().all(up), "{sight:?}");
@@ -68,4 +71,5 @@ fn runs_once(berth: &Berth, name: &str) {
         "1",
         "no machine is held for nobody"
     );
+    machine
 }

@@ -15,7 +15,12 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tonic::{Code, Request, Status};
 
-async fn extend(house: &House, lease: &str, by: i64, etag: &str) -> Result<pb::Lease, Status> {
+pub(crate) async fn extend(
+    house: &House,
+    lease: &str,
+    by: i64,
+    etag: &str,
+) -> Result<pb::Lease, Status> {
     let message = pb::ExtendLeaseRequest {
         request_id: id(),
         lease_id: lease.to_owned(),

@@ -1,7 +1,8 @@
 //! What becomes of leases by themselves: charging, expiry, want of money,
 //! interrupted calls.
 
-use crate::fixture::{CloseReason, House, MachineState, PRICE, State, ran, state};
+use crate::fixture::{self, CloseReason, House, MachineState, PRICE, State, ran, state};
+use crate::leases::extend;
 use berth_core::{Currency, Money};
 use berth_leasing::store::MIGRATIONS;
 use berth_proto::leasing::v1 as pb;
@@ -97,6 +98,45 @@ async fn a_lease_ends_when_its_time_is_up_and_costs_exactly_its_term(db: PgPool)
     assert_eq!(ran(&closed), (7200, 2 * PRICE));
     assert_eq!(house.books().await, (0, 2 * PRICE));
     assert_eq!(house.machines(MachineState::Wiping).await, 1);
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_lease_that_is_extended_as_its_time_is_up_ends_or_goes_on_but_never_both(db: PgPool) {
+    const ROUNDS: u8 = 6;
+    let house = Arc::new(House::new(db, ROUNDS, 20 * PRICE).await);
+    let mut spent = 0;
+    for round in 0..ROUNDS {
+        let lease = house.lease().await.id;
+        house.pass(7200 + 30).await;
+        let mut calls = JoinSet::new();
+        for caller in 0..8 {
+            let (house, lease) = (Arc::clone(&house), lease.clone());
+            calls.spawn(async move {
+                if caller % 2 == round % 2 {
+                    house.turn().await;
+                    return Ok(0);
+                }
+                extend(&house, &lease, 60, "").await.map(|_| 60)
+            });
+        }
+        let mut longer = 0;
+        for answer in calls.join_all().await {
+            match answer {
+                Ok(by) => longer += by,
+                Err(refused) => assert_eq!(fixture::reason(&refused), "LEASE_STATE"),
+            }
+        }
+        // Whoever was told that it is longer has it for that long.
+        let goes_on = state(&house.get(&lease).await) == State::Active;
+        assert_eq!(goes_on, longer > 0, "longer by {longer} seconds");
+        house.pass(20_000).await;
+        let closed = house.until(&lease, State::Closed).await;
+        assert_eq!(reason(&closed), CloseReason::Expired);
+        let seconds = 7200 + longer;
+        assert_eq!(ran(&closed), (seconds, price(seconds)));
+        spent += price(seconds);
+    }
+    assert_eq!(house.books().await, (0, spent));
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]

@@ -10,18 +10,21 @@
 
 mod authority;
 mod chains;
+mod effects;
 #[path = "../../../runtime/tests/support/eventually.rs"]
 mod eventually;
 mod fence;
 #[path = "../../../runtime/tests/support/held.rs"]
 mod held;
 mod launch;
+mod machine;
 mod nodes;
 mod onchain;
 mod outside;
 mod placements;
 mod signer;
 mod site;
+mod steps;
 mod support;
 mod validators;
 mod watch;

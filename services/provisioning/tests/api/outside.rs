@@ -1,6 +1,7 @@
 //! Leasing, inventory, monitoring and (in `signer`) the signer, scripted: they answer over real gRPC what
 //! a test wrote down, and remember what they were told.
 
+use crate::effects::Effects;
 use crate::signer::Signer;
 use crate::site::ScriptedSite;
 use berth_core::{AccountId, LeaseId, MachineId};
@@ -19,14 +20,18 @@ use berth_proto::signing::v1::grant_service_server::GrantServiceServer;
 use berth_proto::signing::v1::signing_service_server::SigningServiceServer;
 use futures::stream::BoxStream;
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 pub(crate) type Answer<T> = Result<Response<T>, Status>;
+
+/// What leasing holds back for a lease.
+pub(crate) const HOLD: i64 = 1_000_000;
 
 /// What the others know and were told.
 pub(crate) struct Known {
@@ -47,6 +52,8 @@ pub(crate) struct Known {
     pub(crate) health: HealthState,
     pub(crate) duty: Option<monitoring::Duty>,
     pub(crate) ended: Vec<String>,
+    /// What leasing holds back for each lease, and gives back when it ends.
+    pub(crate) ledger: Vec<(String, i64)>,
     pub(crate) signer: Signer,
     /// The machine whose log holds what the signer was told, in order.
     pub(crate) site: Option<Arc<ScriptedSite>>,
@@ -54,11 +61,15 @@ pub(crate) struct Known {
 
 /// The other services.
 #[derive(Clone)]
-pub(crate) struct World(Arc<Mutex<Known>>);
+pub(crate) struct World {
+    known: Arc<Mutex<Known>>,
+    /// What a test watches and breaks.
+    pub(crate) effects: Arc<Effects>,
+}
 
 impl World {
     pub(crate) fn new(machine: MachineId) -> Self {
-        Self(Arc::new(Mutex::new(Known {
+        let known = Known {
             machine: inventory::Machine {
                 id: machine.to_string(),
                 name: "scripted".to_owned(),
@@ -89,13 +100,18 @@ impl World {
             health: HealthState::Healthy,
             duty: None,
             ended: Vec::new(),
+            ledger: Vec::new(),
             signer: Signer::default(),
             site: None,
-        })))
+        };
+        Self {
+            known: Arc::new(Mutex::new(known)),
+            effects: Arc::default(),
+        }
     }
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap()
+        self.known.lock().unwrap()
     }
 
     /// A lease of an account's own.
@@ -109,10 +125,14 @@ impl World {
 
     /// Ends all leases.
     pub(crate) fn end_leases(&self, reason: CloseReason) {
-        for lease in self.known().leases.values_mut() {
-            let status = lease.status.as_mut().unwrap();
-            status.set_state(LeaseState::Closed);
-            status.set_close_reason(reason);
+        let mut known = self.known();
+        let ids: Vec<_> = known
+            .leases
+            .values()
+            .map(|lease| lease.id.clone())
+            .collect();
+        for id in ids {
+            known.close(&id, reason);
         }
     }
 
@@ -132,10 +152,35 @@ impl World {
         Endpoint::from_shared(address).unwrap().connect_lazy()
     }
 
+    /// Does what a request asks for, where the test lets it.
+    pub(crate) async fn effect<T>(
+        &self,
+        what: &str,
+        mut act: impl FnMut() -> Answer<T>,
+    ) -> Answer<T> {
+        let lost = || Status::new(Code::Unavailable, "the connection broke, as scripted");
+        let pass = self.effects.pass(what.to_owned(), lost, || ready(act()));
+        pass.await
+    }
+
     fn find(&self, id: &str) -> Result<leasing::Lease, Status> {
         let known = self.known();
         let found = known.leases.values().find(|lease| lease.id == id).cloned();
-        found.ok_or_else(|| Status::new(tonic::Code::NotFound, format!("lease `{id}` not found")))
+        found.ok_or_else(|| Status::new(Code::NotFound, format!("lease `{id}` not found")))
+    }
+}
+
+impl Known {
+    /// Closes a lease, once, and gives back what was held for it.
+    fn close(&mut self, id: &str, reason: CloseReason) {
+        let mut leases = self.leases.values_mut();
+        let lease = leases.find(|lease| lease.id == id).unwrap();
+        let status = lease.status.as_mut().unwrap();
+        if status.state() != LeaseState::Closed {
+            status.set_state(LeaseState::Closed);
+            status.set_close_reason(reason);
+            self.ledger.push((id.to_owned(), HOLD));
+        }
     }
 }
 
@@ -163,15 +208,20 @@ impl LeasingService for World {
         request: Request<leasing::CreateLeaseRequest>,
     ) -> Answer<leasing::CreateLeaseResponse> {
         let request_id = request.into_inner().request_id;
-        let mut known = self.known();
-        if let Some(refusal) = &known.refuse {
-            return Err(refusal.clone());
-        }
-        let new = lease(&known, LeaseId::generate(), known.new_lease);
-        let lease = known.leases.entry(request_id).or_insert(new).clone();
-        Ok(Response::new(leasing::CreateLeaseResponse {
-            lease: Some(lease),
-        }))
+        let make = || {
+            let mut known = self.known();
+            if let Some(refusal) = &known.refuse {
+                return Err(refusal.clone());
+            }
+            if !known.leases.contains_key(&request_id) {
+                let new = lease(&known, LeaseId::generate(), known.new_lease);
+                known.ledger.push((new.id.clone(), -HOLD));
+                known.leases.insert(request_id.clone(), new);
+            }
+            let lease = known.leases.get(&request_id).cloned();
+            Ok(Response::new(leasing::CreateLeaseResponse { lease }))
+        };
+        self.effect("lease create", make).await
     }
 
     async fn get_lease(
@@ -187,9 +237,16 @@ impl LeasingService for World {
         request: Request<leasing::EndLeaseRequest>,
     ) -> Answer<leasing::EndLeaseResponse> {
         let id = request.into_inner().lease_id;
-        let lease = Some(self.find(&id)?);
-        self.known().ended.push(id);
-        Ok(Response::new(leasing::EndLeaseResponse { lease }))
+        let end = || {
+            self.find(&id)?;
+            let mut known = self.known();
+            known.ended.push(id.clone());
+            known.close(&id, CloseReason::Owner);
+            drop(known);
+            let lease = Some(self.find(&id)?);
+            Ok(Response::new(leasing::EndLeaseResponse { lease }))
+        };
+        self.effect("lease end", end).await
     }
 
     async fn list_leases(
@@ -245,7 +302,7 @@ impl FleetService for World {
         let known = self.known();
         let lender = known.lender.map(|lender| lender.to_string());
         if !account.is_empty() && lender.is_some_and(|lender| lender != account) {
-            return Err(Status::new(tonic::Code::NotFound, "no such machine"));
+            return Err(Status::new(Code::NotFound, "no such machine"));
         }
         Ok(Response::new(inventory::ResolveMachineResponse {
             machine: Some(known.machine.clone()),
@@ -274,8 +331,21 @@ impl FleetService for World {
         &self,
         request: Request<inventory::RecordWipeRequest>,
     ) -> Answer<inventory::RecordWipeResponse> {
-        self.known().wiped.push(request.into_inner());
-        Ok(Response::new(inventory::RecordWipeResponse::default()))
+        let record = request.into_inner();
+        let keep = || {
+            let mut known = self.known();
+            known.wiped.push(record.clone());
+            if record.problem.is_empty() {
+                let mine = |work: &inventory::MachineWork| work.attempt == record.attempt;
+                if !known.work.iter().any(mine) {
+                    let late = "no wipe of this attempt is under way";
+                    return Err(Status::new(Code::FailedPrecondition, late));
+                }
+                known.work.retain(|work| !mine(work));
+            }
+            Ok(Response::new(inventory::RecordWipeResponse::default()))
+        };
+        self.effect("inventory wiped", keep).await
     }
 
     async fn report_machine_problem(
@@ -316,16 +386,23 @@ impl TargetService for World {
         &self,
         request: Request<monitoring::PutTargetRequest>,
     ) -> Answer<monitoring::PutTargetResponse> {
-        self.known().target = Some(request.into_inner());
-        Ok(Response::new(monitoring::PutTargetResponse::default()))
+        let target = request.into_inner();
+        let put = || {
+            self.known().target = Some(target.clone());
+            Ok(Response::new(monitoring::PutTargetResponse::default()))
+        };
+        self.effect("monitoring expect", put).await
     }
 
     async fn delete_target(
         &self,
         _: Request<monitoring::DeleteTargetRequest>,
     ) -> Answer<monitoring::DeleteTargetResponse> {
-        self.known().target = None;
-        Ok(Response::new(monitoring::DeleteTargetResponse::default()))
+        let forget = || {
+            self.known().target = None;
+            Ok(Response::new(monitoring::DeleteTargetResponse::default()))
+        };
+        self.effect("monitoring forget", forget).await
     }
 }
 

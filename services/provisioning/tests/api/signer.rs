@@ -82,15 +82,6 @@ impl Call {
     }
 }
 
-/// Where an answer is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// With the request.
-    Before,
-    /// After its effect.
-    After,
-}
-
 /// A node, as the signer knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -109,8 +100,6 @@ pub(crate) struct Signer {
     pub(crate) calls: Vec<Call>,
     /// Instead of an answer.
     pub(crate) refuse: Option<Status>,
-    /// Loses the answer of that call, counted from now, once.
-    pub(crate) cut: Option<(usize, Cut)>,
 }
 
 impl Signer {
@@ -197,13 +186,6 @@ impl Signer {
         }
         Ok(())
     }
-
-    /// Whether this call's answer is lost, and where.
-    fn cut(&mut self) -> Option<Cut> {
-        let (left, cut) = self.cut?;
-        self.cut = left.checked_sub(1).map(|left| (left, cut));
-        (left == 0).then_some(cut)
-    }
 }
 
 fn refuse_below(have: u64, want: u64) -> Result<(), Status> {
@@ -217,28 +199,21 @@ fn fenced(have: u64, want: u64) -> Status {
     from_error(&Error::Fenced { have, want })
 }
 
-fn lost() -> Status {
-    Status::new(Code::Unavailable, "the connection broke, as scripted")
-}
-
 impl World {
-    fn told<T: Default>(&self, call: Call) -> Answer<T> {
+    async fn told<T: Default>(&self, call: Call) -> Answer<T> {
+        self.effect(&call.line(), || self.hear(&call)).await
+    }
+
+    fn hear<T: Default>(&self, call: &Call) -> Answer<T> {
         let mut known = self.known();
         if let Some(refusal) = &known.signer.refuse {
             return Err(refusal.clone());
         }
-        let cut = known.signer.cut();
-        if cut == Some(Cut::Before) {
-            return Err(lost());
-        }
         if let Some(site) = &known.site {
             site.standing().log.push(call.line());
         }
-        let done = known.signer.apply(&call);
-        known.signer.calls.push(call);
-        if cut == Some(Cut::After) {
-            return Err(lost());
-        }
+        let done = known.signer.apply(call);
+        known.signer.calls.push(call.clone());
         done.map(|()| Response::new(T::default()))
     }
 }
@@ -249,25 +224,25 @@ impl GrantService for World {
         &self,
         request: Request<pb::PutChainRequest>,
     ) -> Answer<pb::PutChainResponse> {
-        self.told(Call::Put(request.into_inner()))
+        self.told(Call::Put(request.into_inner())).await
     }
 
     async fn bind_validators(
         &self,
         request: Request<pb::BindValidatorsRequest>,
     ) -> Answer<pb::BindValidatorsResponse> {
-        self.told(Call::Bind(request.into_inner()))
+        self.told(Call::Bind(request.into_inner())).await
     }
 
     async fn advance_fence(
         &self,
         request: Request<pb::AdvanceFenceRequest>,
     ) -> Answer<pb::AdvanceFenceResponse> {
-        self.told(Call::Advance(request.into_inner()))
+        self.told(Call::Advance(request.into_inner())).await
     }
 
     async fn grant(&self, request: Request<pb::GrantRequest>) -> Answer<pb::GrantResponse> {
-        self.told(Call::Grant(request.into_inner()))
+        self.told(Call::Grant(request.into_inner())).await
     }
 }
 

@@ -1,12 +1,10 @@
 //! A machine that is scripted: it remembers what was brought to it, and breaks
 //! when told to. It is no real machine and says so in its facts.
 
-use berth_provisioner::docker::{
-    Answered, Call, ContainerState, LogLine, LogQuery, Observed, ObservedContainer,
-};
-use berth_provisioner::drift::{Difference, Drift};
+use crate::machine::Standing;
+use berth_provisioner::docker::{Answered, Call, LogLine, LogQuery, Observed};
+use berth_provisioner::drift::Drift;
 use berth_provisioner::facts::{Disk, Facts};
-use berth_provisioner::harden::spec_hash;
 use berth_provisioner::spec::{Deployment, PlacementRef};
 use berth_provisioner::wipe::WipeReport;
 use berth_provisioner::{Error, HostKey, Result, Target};
@@ -14,11 +12,8 @@ use berth_provisioning::reconcile::{Action, Answer, Site};
 use chrono::DateTime;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
-use tokio::sync::Notify;
+use std::sync::{Mutex, MutexGuard};
 
 /// The host key of every scripted machine.
 pub(crate) const HOST_KEY: &str =
@@ -29,41 +24,6 @@ pub(crate) type Speaks = Box<dyn FnMut(&str, Option<&str>) -> (u16, String) + Se
 
 /// How the line of an action begins, and what is done instead.
 pub(crate) type Refuses = (&'static str, fn() -> Error);
-
-/// What stands on the machine.
-#[derive(Default)]
-pub(crate) struct Standing {
-    pub(crate) containers: Vec<ObservedContainer>,
-    pub(crate) volumes: BTreeSet<String>,
-    pub(crate) networks: BTreeSet<String>,
-    /// Path, mode and contents.
-    pub(crate) files: Vec<(String, u32, Vec<u8>)>,
-    /// Everything that was done, a line each.
-    pub(crate) log: Vec<String>,
-    /// What the machine does next instead of what it is asked.
-    pub(crate) fault: Option<fn() -> Error>,
-    /// Holds up the next action until it is told to go on.
-    pub(crate) gate: Option<Arc<Notify>>,
-    /// What it does instead of every action whose line begins so.
-    pub(crate) refuses: Option<Refuses>,
-    /// How long a component got to stop.
-    pub(crate) patience: BTreeMap<String, Duration>,
-    /// Breaks the session before that action, counted from now, once.
-    pub(crate) lost_before: Option<usize>,
-    /// What somebody changed by hand, until it is put right; with what is done
-    /// that puts it right.
-    pub(crate) changed: Vec<(&'static str, Difference)>,
-    /// Processors that are left of four, when some are gone.
-    pub(crate) cores: Option<u32>,
-    /// A host key that is not the one it had.
-    pub(crate) shown_key: Option<&'static str>,
-    /// How often it was compared with what should stand.
-    pub(crate) looks: usize,
-    /// Number of the machine's run.
-    pub(crate) boot: u32,
-    /// What answers calls of its containers.
-    pub(crate) speaks: Option<Speaks>,
-}
 
 /// A machine for tests.
 #[derive(Default)]
@@ -105,73 +65,58 @@ impl ScriptedSite {
 
     fn done(&self, deployment: &Deployment, action: Action<'_>) -> Result<()> {
         let whose = &deployment.placement;
+        let mut standing = self.effect(line(action))?;
         match action {
-            Action::Prepare => drop(self.effect("prepare".to_owned())?),
+            Action::Prepare => {}
             Action::Image(image, _, progress) => {
-                let standing = self.effect(format!("image {}", image.repository))?;
-                drop(standing);
                 progress(40, "2 of 5 layers");
+                standing.images.insert(image.digest.clone());
             }
-            Action::Secrets(_, files) => {
-                let mut standing = self.effect("secrets".to_owned())?;
-                put(&mut standing, files);
+            Action::Secrets(dirs, files) => {
+                let dirs = dirs.iter().map(|dir| dir.path.clone());
+                standing.dirs.extend(dirs);
+                standing.put(whose, files);
             }
-            Action::Files => {
-                let mut standing = self.effect("files".to_owned())?;
-                put(&mut standing, &deployment.files);
-            }
+            Action::Files => standing.put(whose, &deployment.files),
             Action::Network => {
-                let mut standing = self.effect("network".to_owned())?;
                 standing.networks.insert(deployment.network.clone());
                 standing.volumes.extend(deployment.volumes.iter().cloned());
             }
-            Action::Firewall(open) => {
-                let ports: Vec<u16> = open.iter().map(|rule| rule.port).collect();
-                drop(self.effect(format!("firewall {ports:?}"))?);
-            }
-            Action::Create(spec) => {
-                let mut standing = self.effect(format!("create {}", spec.component))?;
-                standing.containers.push(ObservedContainer {
-                    name: spec.name.clone(),
-                    component: spec.component.clone(),
-                    placement_id: whose.placement_id.clone(),
-                    fence: whose.fence,
-                    spec_hash: spec_hash(spec, &deployment.network),
-                    image: spec.image.to_string(),
-                    state: ContainerState::Created,
-                    exit_code: 0,
-                    out_of_memory: false,
-                    restarts: 0,
-                    error: String::new(),
-                });
-            }
-            Action::Limit(spec) => drop(self.effect(format!("limit {}", spec.component))?),
-            Action::Start(name) => self.turn("start", name, ContainerState::Running)?,
+            Action::Firewall(open) => standing.open(whose, open),
+            Action::Create(spec) => standing.create(deployment, spec)?,
+            // Limits stand in the specification, which is kept as a hash.
+            Action::Limit(_) => {}
+            Action::Start(name) => standing.start(whose, name)?,
             Action::Stop(name, patience) => {
-                self.turn("stop", name, ContainerState::Exited)?;
+                standing.stop(whose, name)?;
                 let component = component(name).to_owned();
-                self.standing().patience.insert(component, patience);
+                standing.patience.insert(component, patience);
             }
-            Action::Remove(name) => {
-                let mut standing = self.effect(format!("remove {}", component(name)))?;
-                standing.containers.retain(|c| c.name != name);
-            }
-            Action::Forget(older) => {
-                let mut standing = self.effect("forget".to_owned())?;
-                let dir = format!("/run/berth/{older}/");
-                standing
-                    .files
-                    .retain(|(path, _, _)| !path.starts_with(&dir));
-            }
+            Action::Remove(name) => standing.remove(whose, name)?,
+            Action::Forget(older) => standing.forget(&older.to_string()),
         }
         Ok(())
     }
+}
 
-    fn turn(&self, verb: &str, name: &str, state: ContainerState) -> Result<()> {
-        let mut standing = self.effect(format!("{verb} {}", component(name)))?;
-        let found = standing.containers.iter_mut().find(|c| c.name == name);
-        found.unwrap().state = state;
-        Ok(())
+/// An action, for people and to compare.
+pub(crate) fn line(action: Action<'_>) -> String {
+    match action {
+        Action::Prepare => "prepare".to_owned(),
+        Action::Image(image, _, _) => format!("image {}", image.repository),
+        Action::Secrets(_, _) => "secrets".to_owned(),
+        Action::Files => "files".to_owned(),
+        Action::Network => "network".to_owned(),
+        Action::Firewall(open) => {
+            let ports: Vec<u16> = open.iter().map(|rule| rule.port).collect();
+            format!("firewall {ports:?}")
+        }
+        Action::Create(spec) => format!("create {}", spec.component),
+        Action::Limit(spec) => format!("limit {}", spec.component),
+        Action::Start(name) => format!("start {}", component(name)),
+        Action::Stop(name, _) => format!("stop {}", component(name)),
+        Action::Remove(name) => format!("remove {}", component(name)),
+        Action::Forget(_) => "forget".to_owned(),
     }
 }
 
@@ -187,15 +132,6 @@ fn facts(cpu_cores: u32) -> Facts {
 
 fn component(name: &str) -> &str {
     name.rsplit('-').next().unwrap()
-}
-
-fn put(standing: &mut Standing, files: &[berth_provisioner::spec::FileSpec]) {
-    for file in files {
-        standing.files.retain(|(path, _, _)| *path != file.path);
-        standing
-            .files
-            .push((file.path.clone(), file.mode, file.contents.clone()));
-    }
 }
 
 impl Site for ScriptedSite {
@@ -227,17 +163,7 @@ impl Site for ScriptedSite {
     }
 
     fn observe<'a>(&'a self, _at: &'a Target, whose: &'a PlacementRef) -> Answer<'a, Observed> {
-        let seen = self.reach().map(|standing| Observed {
-            containers: standing.containers.clone(),
-            volumes: standing.volumes.iter().cloned().collect(),
-            networks: standing.networks.iter().cloned().collect(),
-            files: standing
-                .files
-                .iter()
-                .map(|(path, _, _)| path.clone())
-                .filter(|path| path.contains(&whose.placement_id) || path.starts_with("/var"))
-                .collect(),
-        });
+        let seen = self.reach().map(|standing| standing.observe(whose));
         Box::pin(ready(seen))
     }
 
@@ -259,26 +185,15 @@ impl Site for ScriptedSite {
     fn exec<'a>(
         &'a self,
         _at: &'a Target,
-        _container: &'a str,
+        container: &'a str,
         command: &'a [&'a str],
         stdin: &'a [u8],
     ) -> Answer<'a, Vec<u8>> {
-        let run = || {
-            let verb = command.last().copied().unwrap_or_default();
-            let mut standing = self.effect(format!("exec {verb}"))?;
-            if verb == "csr" {
-                return Ok(csr().into_bytes());
-            }
-            let agent = standing
-                .containers
-                .iter()
-                .find(|c| c.component == "agent")
-                .unwrap();
-            let path = format!("/run/berth/{}/agent/certificate.pem", agent.placement_id);
-            standing.files.push((path, 0o600, stdin.to_vec()));
-            Ok(Vec::new())
-        };
-        Box::pin(ready(run()))
+        let verb = command.last().copied().unwrap_or_default();
+        let ran = self
+            .effect(format!("exec {verb}"))
+            .and_then(|mut standing| standing.agent(container, verb, stdin));
+        Box::pin(ready(ran))
     }
 
     fn call<'a>(
@@ -329,24 +244,24 @@ impl Site for ScriptedSite {
         node: Option<&'a PlacementRef>,
     ) -> Answer<'a, WipeReport> {
         let whose = if node.is_some() { "node" } else { "machine" };
-        let wiped = self.effect(format!("wipe {whose}")).map(|mut standing| {
-            let gone = std::mem::take(&mut standing.containers);
-            standing.volumes.clear();
-            standing.networks.clear();
-            standing.files.clear();
-            WipeReport {
-                containers: gone.into_iter().map(|c| c.name).collect(),
-                ..WipeReport::default()
-            }
-        });
+        let wiped = self
+            .effect(format!("wipe {whose}"))
+            .and_then(|mut standing| match node {
+                Some(placement) => standing.wipe_node(placement),
+                None => Ok(standing.wipe_machine()),
+            });
         Box::pin(ready(wiped))
     }
 }
 
 /// A request as an agent makes it.
 pub(crate) fn csr() -> String {
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    request(&rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap())
+}
+
+/// The same for a key.
+pub(crate) fn request(key: &rcgen::KeyPair) -> String {
     let mut wanted = rcgen::CertificateParams::default();
     wanted.distinguished_name = rcgen::DistinguishedName::new();
-    wanted.serialize_request(&key).unwrap().pem().unwrap()
+    wanted.serialize_request(key).unwrap().pem().unwrap()
 }

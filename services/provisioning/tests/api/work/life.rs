@@ -143,6 +143,25 @@ async fn a_lease_that_ends_fences_and_fails_its_node(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_lease_that_ends_fences_its_node_also_without_vault(db: PgPool) {
+    let mut all = running(db).await;
+    all.stop_bao().await;
+    all.world.end_leases(CloseReason::Expired);
+    let node = all.until_state("n1", State::Failed).await;
+    let why = "lease ended: its time was up";
+    assert!(reason(&node).starts_with(why), "{}", reason(&node));
+    let placement = node.status.unwrap().placement.unwrap();
+    assert_eq!(placement.state(), pb::placement::State::Fenced);
+    // What is kept in Vault goes when it is back.
+    retire(&all).await;
+    all.until("n1", |node| reason(node).contains("Vault")).await;
+    all.start_bao().await;
+    let node = all.until_state("n1", State::Retired).await;
+    let key = berth_secrets::SecretPath::node(&node.id, "node-key").unwrap();
+    assert!(all.context.vault.read_secret(&key).await.unwrap().is_none());
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
 async fn a_node_warns_before_its_lease_ends(db: PgPool) {
     let all = running(db).await;
     let soon = berth_core::now() + chrono::TimeDelta::minutes(10);

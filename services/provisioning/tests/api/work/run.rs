@@ -51,42 +51,6 @@ async fn a_node_goes_from_a_wish_to_running_with_every_step_told(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
-async fn a_session_lost_before_any_action_changes_nothing_of_the_end(db: PgPool) {
-    let all = running(db).await;
-    let count = all.site.standing().log.len();
-    let image = |all: &Whole| {
-        let standing = all.site.standing();
-        let mut seen: Vec<_> = standing
-            .containers
-            .iter()
-            .map(|c| c.component.clone())
-            .collect();
-        seen.sort();
-        (seen, standing.networks.len(), standing.volumes.len())
-    };
-    let expected = image(&all);
-    for lost in 0..count {
-        stop(&all).await;
-        all.until_state("n1", State::Stopped).await;
-        all.site.standing().lost_before = Some(lost);
-        start(&all).await;
-        all.until_state("n1", State::Running).await;
-        assert_eq!(image(&all), expected, "lost before action {lost}");
-    }
-    let current = fence(&all.node("n1").await);
-    assert_eq!(current, 1 + u64::try_from(count).unwrap());
-    assert!(
-        all.site
-            .standing()
-            .containers
-            .iter()
-            .all(|c| c.fence == current)
-    );
-    let leases: BTreeSet<_> = all.world.known().leases.keys().cloned().collect();
-    assert_eq!(leases.len(), 1);
-}
-
-#[sqlx::test(migrator = "MIGRATIONS")]
 async fn what_comes_back_by_itself_is_waited_for_with_a_reason(db: PgPool) {
     let all = Whole::new(db).await;
     all.world.known().refuse = Some(Status::new(Code::ResourceExhausted, "no free machine fits"));

@@ -1,7 +1,7 @@
 //! Who may sign: what the signer is told of a node, and when.
 
 use super::*;
-use crate::signer::{Call, Cut, Held, Signer, chain, key, wish_for};
+use crate::signer::{Call, Held, Signer, chain, key, wish_for};
 use crate::support::register_text;
 use berth_provisioner::drift::Part;
 
@@ -165,37 +165,13 @@ async fn while_the_signer_is_away_nothing_is_made_and_its_reason_is_told(db: PgP
     stop(&all).await;
     let node = all.until("n1", waits).await;
     assert_eq!(state(&node), State::Stopping);
-    let runs = |standing: &crate::site::Standing| {
+    let runs = |standing: &crate::machine::Standing| {
         let mut all = standing.containers.iter();
         all.any(|c| c.state == ContainerState::Running)
     };
     assert!(!runs(&all.site.standing()));
     back(&all);
     all.until_state("n1", State::Stopped).await;
-    assert_eq!(signs(&all), None);
-}
-
-#[sqlx::test(migrator = "MIGRATIONS")]
-async fn a_call_cut_off_before_or_after_its_effect_changes_nothing_of_the_end(db: PgPool) {
-    let all = earning(db).await;
-    for cut in [Cut::Before, Cut::After] {
-        for call in 0..4 {
-            all.world.known().signer.cut = Some((0, cut));
-            stop(&all).await;
-            all.until_state("n1", State::Stopped).await;
-            assert_eq!(signs(&all), None, "{cut:?} {call}");
-            all.world.known().signer.cut = Some((call, cut));
-            start(&all).await;
-            let node = all.until_state("n1", State::Running).await;
-            assert_eq!(signs(&all), Some(fence(&node)), "{cut:?} {call}");
-            assert_eq!(all.world.known().signer.cut, None);
-        }
-    }
-    for cut in [Cut::Before, Cut::After] {
-        all.world.known().signer.cut = Some((1, cut));
-    }
-    retire(&all).await;
-    all.until_state("n1", State::Retired).await;
     assert_eq!(signs(&all), None);
 }
 
