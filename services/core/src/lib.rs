@@ -18,4 +18,4 @@ pub use id::{
     PlacementId, SupplierId, WebhookId,
 };
 pub use money::{Currency, Money};
-pub use name::{Name, ParseNameError, text};
+pub use name::{Name, ParseNameError, is_control, text};

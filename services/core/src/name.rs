@@ -47,6 +47,15 @@ impl fmt::Display for Name {
     }
 }
 
+/// Whether a character moves what is shown around it: control characters, and
+/// those that turn the direction of writing.
+#[must_use]
+pub fn is_control(c: char) -> bool {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
+    let embeds = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns(c) || embeds(c)
+}
+
 /// Free text of at most `max` characters without control characters.
 ///
 /// # Errors
@@ -55,7 +64,7 @@ impl fmt::Display for Name {
 pub fn text(value: &str, max: usize) -> Result<String, String> {
     if value.chars().count() > max {
         Err(format!("longer than {max} characters"))
-    } else if value.chars().any(char::is_control) {
+    } else if value.chars().any(is_control) {
         Err("holds control characters".to_owned())
     } else {
         Ok(value.to_owned())
@@ -65,6 +74,14 @@ pub fn text(value: &str, max: usize) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_shows_what_it_says() {
+        assert!(text("Zürich, 東京", 20).is_ok());
+        for bad in ["a\0", "a\u{1b}[31m", "a\nb", "gpu\u{202e}xof", "a\u{2066}b"] {
+            assert!(text(bad, 20).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn names_are_safe_in_paths_and_labels() {

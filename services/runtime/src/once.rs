@@ -108,6 +108,15 @@ where
     }
 }
 
+/// Whether a `request_id` is one, for a call that claims nothing.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when it is not a UUID.
+pub fn check(request_id: &str) -> Result<()> {
+    parse(request_id).map(drop)
+}
+
 fn reused() -> Error {
     Error::Invalid {
         reason: "REQUEST_ID_REUSED",

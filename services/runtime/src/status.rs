@@ -5,6 +5,15 @@ use std::collections::HashMap;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+/// Longest message, and longest problem of one field, in bytes. An answer's head
+/// holds them, and one that is too long ends the whole connection, with the calls
+/// of everybody else on it.
+const MESSAGE: usize = 1024;
+/// Longest path of a field, in bytes.
+const FIELD: usize = 256;
+/// Bytes of the fields and problems of one answer.
+const VIOLATIONS: usize = 4096;
+
 /// Names our errors in `ErrorInfo`, so that programs never parse messages.
 pub const DOMAIN: &str = "berth.dev";
 
@@ -27,11 +36,29 @@ pub fn from_error(error: &Error) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, fences(error));
     if let Error::Invalid { violations, .. } = error {
-        for violation in violations {
-            details.add_bad_request_violation(&violation.field, &violation.problem);
+        let mut left = VIOLATIONS;
+        for (at, violation) in violations.iter().enumerate() {
+            let field = shortened(&violation.field, FIELD);
+            let problem = shortened(&violation.problem, MESSAGE);
+            let size = field.len() + problem.len();
+            if size > left {
+                let more = violations.len() - at;
+                details.add_bad_request_violation(field, format!("and {more} more like this"));
+                break;
+            }
+            left -= size;
+            details.add_bad_request_violation(field, problem);
         }
     }
-    Status::with_error_details(code, error.to_string(), details)
+    Status::with_error_details(code, shortened(&error.to_string(), MESSAGE), details)
+}
+
+/// The text, cut where it is too long. It may repeat what a caller sent.
+fn shortened(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(most)])
 }
 
 /// The same for who speaks plain HTTP: a status, and a body in JSON that says
@@ -227,6 +254,27 @@ mod tests {
         );
         let fields = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(fields[0].field, "spec.term");
+    }
+
+    #[test]
+    fn no_error_is_longer_than_the_head_of_an_answer() {
+        let long = "\u{1f6a2}".repeat(10_000);
+        let violations = (0..10_000).map(|at| Violation {
+            field: format!("names[{at}].{long}"),
+            problem: long.clone(),
+        });
+        let many = Error::Invalid {
+            reason: "INVALID_FIELD",
+            violations: violations.collect(),
+        };
+        for error in [many, Error::not_found(Resource::Chain, &long)] {
+            let head = from_error(&error).into_http::<()>().into_parts().0;
+            let sizes = head.headers.iter();
+            let size: usize = sizes
+                .map(|(name, value)| name.as_str().len() + value.len())
+                .sum();
+            assert!(size < 16_000, "{size}");
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@ use berth_core::{Error, Money, Resource, Result};
 use berth_proto::api::v1 as pb;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt::Display;
+use std::ops::Range;
 use std::str::FromStr;
+
+/// Parts of a second.
+const NANOS: Range<i32> = 0..1_000_000_000;
 
 /// A field that is an identifier, a name or anything else that parses.
 ///
@@ -64,8 +68,9 @@ pub fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
 ///
 /// [`Error::Invalid`] for a time outside the years 1 to 9999.
 pub fn time(field: &str, value: prost_types::Timestamp) -> Result<DateTime<Utc>> {
-    u32::try_from(value.nanos)
-        .ok()
+    let nanos = Some(value.nanos).filter(|nanos| NANOS.contains(nanos));
+    nanos
+        .map(i32::cast_unsigned)
         .and_then(|nanos| DateTime::from_timestamp(value.seconds, nanos))
         .filter(|time| (-62_135_596_800..253_402_300_800).contains(&time.timestamp()))
         .ok_or_else(|| Error::invalid(field, "is not a time between the years 1 and 9999"))
@@ -92,7 +97,7 @@ pub fn span(
     max: TimeDelta,
 ) -> Result<TimeDelta> {
     TimeDelta::try_seconds(value.seconds)
-        .filter(|span| *span >= min && *span <= max && value.nanos >= 0)
+        .filter(|span| *span >= min && *span <= max && NANOS.contains(&value.nanos))
         .ok_or_else(|| {
             Error::invalid(
                 field,
@@ -103,6 +108,12 @@ pub fn span(
                 ),
             )
         })
+}
+
+/// The whole seconds of a span of time from the wire; none where it is no span.
+#[must_use]
+pub fn whole_seconds(value: prost_types::Duration) -> Option<i64> {
+    Some(value.seconds).filter(|_| NANOS.contains(&value.nanos))
 }
 
 /// An amount, for the wire.
@@ -142,11 +153,21 @@ pub fn etag(version: i64) -> String {
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] when the etag is stale.
-pub fn check_etag(resource: Resource, given: &str, version: i64) -> Result<()> {
+/// [`Error::Conflict`] when the etag is stale, [`Error::Invalid`] with the field
+/// when it is none of ours.
+pub fn check_etag(resource: Resource, field: &str, given: &str, version: i64) -> Result<()> {
     if given.is_empty() || given == etag(version) {
-        Ok(())
-    } else {
+        return Ok(());
+    }
+    let number = given
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    if number.is_some_and(|number| number.parse::<u64>().is_ok()) {
         Err(Error::Conflict { resource })
+    } else {
+        Err(Error::invalid(
+            field,
+            "is no etag: send what was read, or nothing",
+        ))
     }
 }

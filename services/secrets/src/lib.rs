@@ -30,7 +30,7 @@ pub use config::{AdminVault, VaultConfig};
 pub use error::{Error, Result};
 pub use kv::SecretMap;
 pub use name::SecretPath;
-pub use pki::Identity;
+pub use pki::{Identity, check_csr};
 pub use secret_id::{deliver_secret_id, unwrap_secret_id, wrapped_secret_id};
 pub use signer::{Record, SignerPath};
 pub use vault::Vault;

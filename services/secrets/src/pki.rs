@@ -16,6 +16,8 @@ use vaultrs::api::pki::{
     responses::SignCertificateResponse,
 };
 
+use x509_parser::prelude::{FromDer as _, X509CertificationRequest, parse_x509_pem};
+
 use crate::{Error, Result, Vault, connection::Call, name};
 
 /// The role of [`Vault::sign_placement_csr`] below the placements' authority.
@@ -38,6 +40,31 @@ pub struct Identity {
     pub ca: String,
     /// When the certificate ends.
     pub not_after: SystemTime,
+}
+
+/// Whether a text is a certificate request that its own key has signed.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when it is not.
+pub fn check_csr(text: &str) -> Result<()> {
+    let wrong = || {
+        Error::invalid(
+            "csr",
+            "must be one PEM certificate request of at most 8 KiB",
+        )
+    };
+    let plain = |c: char| matches!(c, '\n' | '\r') || !c.is_control();
+    if text.len() > MAX_CSR || !text.chars().all(plain) {
+        return Err(wrong());
+    }
+    let (_, pem) = parse_x509_pem(text.as_bytes()).map_err(|_| wrong())?;
+    let (rest, request) = X509CertificationRequest::from_der(&pem.contents).map_err(|_| wrong())?;
+    if pem.label == "CERTIFICATE REQUEST" && rest.is_empty() && request.verify_signature().is_ok() {
+        Ok(())
+    } else {
+        Err(wrong())
+    }
 }
 
 impl Vault {
@@ -125,16 +152,7 @@ impl Vault {
     ) -> Result<String> {
         name::segment("node id", node_id)?;
         name::segment("placement id", placement_id)?;
-        if csr.len() > MAX_CSR
-            || !csr
-                .trim_start()
-                .starts_with("-----BEGIN CERTIFICATE REQUEST-----")
-        {
-            return Err(Error::invalid(
-                "csr",
-                "must be one PEM certificate request of at most 8 KiB",
-            ));
-        }
+        check_csr(csr)?;
         let signed = self
             .sign(|| SignCertificateRequest {
                 mount: self.mounts().placements(),

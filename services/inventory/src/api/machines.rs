@@ -10,6 +10,9 @@ use berth_runtime::{auth, wire};
 use sqlx::PgConnection;
 use tonic::Request;
 
+/// Where requests name a machine.
+const FIELD: &str = "machine_id";
+
 pub(super) async fn enroll(
     api: &Api,
     request: Request<pb::EnrollMachineRequest>,
@@ -39,7 +42,7 @@ pub(super) async fn get(
 ) -> Result<pb::GetMachineResponse> {
     let account = auth::account(&request)?;
     let mut conn = api.connection().await?;
-    let id = find(&mut conn, account, &request.get_ref().machine_id).await?;
+    let id = find(&mut conn, account, FIELD, &request.get_ref().machine_id).await?;
     let machine = store::get(&mut conn, account, id).await?;
     Ok(pb::GetMachineResponse {
         machine: Some(machine.into()),
@@ -76,7 +79,7 @@ pub(super) async fn update(
         &request,
         async |txn| {
             let machine = lock(txn, account, &request.machine_id).await?;
-            wire::check_etag(Resource::Machine, &request.etag, machine.version)?;
+            wire::check_etag(Resource::Machine, "etag", &request.etag, machine.version)?;
             save(txn, &machine, machine.edit(edit, now())?).await
         },
     )
@@ -179,7 +182,7 @@ async fn save(txn: &mut PgConnection, before: &Machine, after: Machine) -> Resul
 }
 
 async fn lock(txn: &mut PgConnection, account: AccountId, text: &str) -> Result<Machine> {
-    let id = find(txn, account, text).await?;
+    let id = find(txn, account, FIELD, text).await?;
     store::lock(txn, id).await
 }
 
@@ -192,17 +195,18 @@ async fn read(api: &Api, account: AccountId, id: MachineId) -> Result<Option<pb:
 pub(super) async fn find(
     conn: &mut PgConnection,
     account: AccountId,
+    field: &str,
     text: &str,
 ) -> Result<MachineId> {
     if let Ok(id) = text.parse() {
         return Ok(store::get(conn, account, id).await?.id);
     }
-    let name: Name = wire::parse("machine_id", text)?;
+    let name: Name = wire::parse(field, text)?;
     match store::named(conn, account, &name).await?.as_slice() {
         [] => Err(Error::not_found(Resource::Machine, name)),
         [id] => Ok(*id),
         _ => Err(Error::invalid(
-            "machine_id",
+            field,
             format!("several suppliers have a machine `{name}`; give its identifier"),
         )),
     }

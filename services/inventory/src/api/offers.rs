@@ -22,7 +22,7 @@ pub(super) async fn create(
         &request.request_id,
         &request,
         async |txn| {
-            let machine_id = machines::find(txn, account, &machine).await?;
+            let machine_id = machines::find(txn, account, "spec.machine_id", &machine).await?;
             let machine = machine_store::lock(txn, machine_id).await?;
             if machine.state == State::Retired {
                 return Err(Error::precondition(
@@ -73,7 +73,7 @@ pub(super) async fn list(
         // Offers are for everybody: an identifier may be another account's.
         text => match text.parse() {
             Ok(id) => Some(id),
-            Err(_) => Some(machines::find(&mut conn, account, text).await?),
+            Err(_) => Some(machines::find(&mut conn, account, "machine_id", text).await?),
         },
     };
     let rows = store::list(&mut conn, machine, after.as_ref(), &page).await?;

@@ -238,5 +238,8 @@ async fn facts_outside_bounds_are_refused_with_every_field(db: PgPool) {
         ..Default::default()
     };
     let refused = yard.api.record_verification(Request::new(message)).await;
-    assert_eq!(fields(&refused.unwrap_err()), ["machine_id", "facts"]);
+    assert_eq!(
+        fields(&refused.unwrap_err()),
+        ["machine_id", "attempt", "facts"]
+    );
 }

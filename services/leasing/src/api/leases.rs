@@ -98,7 +98,7 @@ pub(super) async fn extend(
         async |txn| {
             store::get(txn, account, id).await?;
             let before = store::lock(txn, id).await?;
-            wire::check_etag(Resource::Lease, &request.etag, before.version)?;
+            wire::check_etag(Resource::Lease, "etag", &request.etag, before.version)?;
             store::save(txn, &before, &before.extend(by, now())?).await?;
             Ok(id)
         },
@@ -126,7 +126,7 @@ pub(super) async fn end(
             store::get(txn, account, id).await?;
             reconcile::wake(txn, WORK, id.uuid()).await?;
             let before = store::lock(txn, id).await?;
-            wire::check_etag(Resource::Lease, &request.etag, before.version)?;
+            wire::check_etag(Resource::Lease, "etag", &request.etag, before.version)?;
             life::end(txn, &before, reason, message.to_owned()).await?;
             Ok(id)
         },

@@ -175,7 +175,7 @@ async fn change(
     etag: &str,
     change: WebhookChange,
 ) -> Result<()> {
-    wire::check_etag(Resource::Webhook, etag, before.version)?;
+    wire::check_etag(Resource::Webhook, "etag", etag, before.version)?;
     let after = before.state.apply(change)?;
     if after == before.state {
         return Ok(());

@@ -20,7 +20,7 @@ const SILENCE_S: i64 = 60;
 /// kept for longer.
 const WINDOW_S: RangeInclusive<i64> = 60..=6 * 3600;
 /// Longest name of a series, in bytes.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 /// Most validators of a node.
 const MAX_KEYS: usize = 1000;
 /// Most blocks behind that may be accepted.
@@ -79,7 +79,8 @@ fn public_keys(given: &[String], violations: &mut Violations) -> Option<Vec<Stri
 
 fn signs(given: &pb::DutySigns, violations: &mut Violations) -> Option<Signs> {
     let mut name = |field: &str, name: &str, wanted: bool| {
-        let good = name.len() <= MAX_NAME && !(wanted && name.is_empty());
+        let plain = !name.chars().any(berth_core::is_control);
+        let good = name.len() <= MAX_NAME && plain && !(wanted && name.is_empty());
         violations.check(
             format!("duty.{field}"),
             good.then(|| name.to_owned())
@@ -91,10 +92,10 @@ fn signs(given: &pb::DutySigns, violations: &mut Violations) -> Option<Signs> {
     let in_set = name("in_set", &given.in_set, true);
     let refused = name("refused", &given.refused, false);
     let unready = name("unready", &given.unready, false);
-    let window_s = given.window.map_or(0, |window| window.seconds);
+    let window_s = given.window.and_then(wire::whole_seconds);
     let window_s = violations.check(
         "duty.window",
-        Some(window_s)
+        window_s
             .filter(|window| WINDOW_S.contains(window))
             .ok_or("must be from a minute to six hours"),
     );
@@ -126,10 +127,10 @@ fn expectation(given: &pb::Expectation, violations: &mut Violations) -> Option<E
     );
     let gpu_count = number("gpu_count", given.gpu_count.into(), 1000);
     let mut seconds = |field: &str, span: Option<prost_types::Duration>, default: i64| {
-        let value = span.map_or(default, |span| span.seconds);
+        let value = span.map_or(Some(default), wire::whole_seconds);
         violations.check(
             format!("expectation.{field}"),
-            Some(value)
+            value
                 .filter(|value| (0..=MAX_SPAN_S).contains(value))
                 .ok_or_else(|| format!("must be from 0 to {MAX_SPAN_S} seconds")),
         )

@@ -39,7 +39,7 @@ pub(super) async fn acknowledge(
         &request,
         async |txn| {
             let before = incidents::lock(txn, account, id).await?;
-            wire::check_etag(Resource::Incident, &request.etag, before.version)?;
+            wire::check_etag(Resource::Incident, "etag", &request.etag, before.version)?;
             let state = before.state.acknowledge()?;
             incidents::acknowledge(txn, &before, state, now()).await?;
             Ok(id)

@@ -31,6 +31,10 @@ fn parse(request: pb::QuerySamplesRequest) -> Result<(NodeId, HistoryQuery)> {
     if request.names.len() > NAMES {
         violations.add("names", format!("at most {NAMES}"));
     }
+    for (at, name) in request.names.iter().take(NAMES).enumerate() {
+        let field = format!("names[{at}]");
+        violations.check(field, berth_core::text(name, convert::MAX_NAME));
+    }
     let end = request.end_time.map(|time| wire::time("end_time", time));
     let end = violations.absorb(end.unwrap_or_else(|| Ok(berth_core::now())))?;
     let start = request

@@ -4,13 +4,15 @@ use super::{Api, convert, pb};
 use crate::catalogue;
 use crate::domain::{Chain, ChainFiles};
 use crate::store::chains as store;
-use berth_core::{Error, Result, Violation};
+use berth_core::{Error, Name, Result, Violation, Violations};
 use berth_provisioner::chain::{self, ChainEntry};
-use berth_runtime::once::once;
+use berth_runtime::once::{self, once};
 use berth_runtime::page::Page;
 use berth_runtime::{auth, pg, status, wire};
 use tonic::Request;
 
+/// Most digests in one call.
+const MAX_DIGESTS: usize = 100;
 /// Most bytes of all files together.
 const MAX_FILES: usize = 3 << 20;
 
@@ -19,9 +21,9 @@ pub(super) async fn get(
     request: Request<pb::GetChainRequest>,
 ) -> Result<pb::GetChainResponse> {
     auth::account(&request)?;
-    let id: String = wire::parse("chain", &request.get_ref().chain)?;
+    let id: Name = wire::parse("chain", &request.get_ref().chain)?;
     Ok(pb::GetChainResponse {
-        chain: Some(answer(api, &id).await?),
+        chain: Some(answer(api, id.as_str()).await?),
     })
 }
 
@@ -56,6 +58,7 @@ pub(super) async fn register(
 ) -> Result<pb::RegisterChainResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
+    once::check(&request.request_id)?;
     let entry = ChainEntry::parse(&request.chain_toml).map_err(problems)?;
     let files = files(&entry, &request)?;
     if request.validate_only {
@@ -134,17 +137,27 @@ pub(super) async fn pin(
 ) -> Result<pb::PinChainResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
-    let id: String = wire::parse("chain", &request.chain)?;
+    let mut wrong = Violations::default();
+    let id: Option<Name> = wrong.absorb(wire::parse("chain", &request.chain))?;
     if request.digests.is_empty() {
-        return Err(Error::invalid("digests", "is required"));
+        wrong.add("digests", "is required");
+    } else if request.digests.len() > MAX_DIGESTS {
+        wrong.add("digests", format!("holds more than {MAX_DIGESTS}"));
     }
+    for (component, digest) in request.digests.iter().take(MAX_DIGESTS) {
+        if !is_digest(digest) {
+            let field = format!("digests.{component}");
+            wrong.add(field, "expected `sha256:` and 64 hex digits");
+        }
+    }
+    let id = wrong.finish(id)?;
     let id: String = once(
         &api.db,
         account,
         &request.request_id,
         &request,
         async |txn| {
-            let chain = store::get(txn, &id).await?;
+            let chain = store::get(txn, id.as_str()).await?;
             let pinned = pinned(&chain, &request)?;
             if pinned != chain.chain_toml {
                 store::pin(txn, &chain, &pinned).await?;
@@ -156,6 +169,11 @@ pub(super) async fn pin(
     Ok(pb::PinChainResponse {
         chain: Some(answer(api, &id).await?),
     })
+}
+
+fn is_digest(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64);
+    digits.is_some_and(|hex| hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// The text with the digests filled in that it lacks.

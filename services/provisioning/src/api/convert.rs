@@ -162,19 +162,21 @@ pub(super) fn source(source: &pb::Source) -> Result<(Source, TimeDelta)> {
         !source.offer_id.is_empty(),
         source.max_price_per_hour.is_some(),
     ];
+    let mut wrong = Violations::default();
     if given.into_iter().filter(|given| *given).count() != 1 {
         let problem = "name exactly one of `lease_id`, `offer_id` and `max_price_per_hour`";
-        return Err(Error::invalid("spec.source", problem));
+        wrong.add("spec.source", problem);
     }
-    let mut wrong = Violations::default();
-    let parsed = if let Some(price) = &source.max_price_per_hour {
-        wire::positive_money(&field("max_price_per_hour"), price).map(Source::Price)
-    } else if source.offer_id.is_empty() {
-        wire::parse(&field("lease_id"), &source.lease_id).map(Source::Lease)
-    } else {
-        wire::parse(&field("offer_id"), &source.offer_id).map(Source::Offer)
-    };
-    let parsed = wrong.absorb(parsed)?;
+    let price = source.max_price_per_hour.as_ref();
+    let price = price.map(|price| wire::positive_money(&field("max_price_per_hour"), price));
+    let price = wrong.absorb(price.transpose())?.flatten();
+    let lease = wire::parse_optional(&field("lease_id"), &source.lease_id);
+    let lease = wrong.absorb(lease)?.flatten();
+    let offer = wire::parse_optional(&field("offer_id"), &source.offer_id);
+    let offer = wrong.absorb(offer)?.flatten();
+    let parsed = price.map(Source::Price);
+    let parsed = parsed.or(lease.map(Source::Lease));
+    let parsed = parsed.or(offer.map(Source::Offer));
     let term = match source.term {
         None => Some(TERM),
         Some(_) if !source.lease_id.is_empty() => {

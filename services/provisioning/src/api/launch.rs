@@ -6,7 +6,7 @@ use crate::catalogue;
 use crate::domain::{Chain, NewNode, Role};
 use crate::reconcile;
 use crate::store;
-use berth_core::{AccountId, Error, NodeId, Result, Violations};
+use berth_core::{AccountId, Error, Name, NodeId, Result, Violations};
 use berth_provisioner::chain::ChainEntry;
 use berth_runtime::once::{self, once};
 use berth_runtime::reconcile::wake;
@@ -20,6 +20,7 @@ pub(super) async fn launch(
 ) -> Result<pb::LaunchNodeResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
+    once::check(&request.request_id)?;
     let (new, entry) = parse(api, account, &request).await?;
     if request.validate_only {
         validators::check(api, &entry, &new).await?;
@@ -72,13 +73,13 @@ async fn parse(
     let role = wrong.absorb(convert::role(spec.role))?;
     let source = wire::required("spec.source", spec.source.as_ref());
     let source = wrong.absorb(source.and_then(convert::source))?;
-    let chain = wrong.absorb(wire::parse::<String>("spec.chain", &spec.chain))?;
+    let chain = wrong.absorb(wire::parse::<Name>("spec.chain", &spec.chain))?;
     let validators = wrong.absorb(convert::validators(&spec.validators))?;
     let parsed = name.zip(role).zip(source).zip(chain).zip(validators);
     let ((((name, role), (source, term)), chain), validators) = wrong.finish(parsed)?;
 
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
-    let chain = store::chains::get(&mut conn, &chain).await?;
+    let chain = store::chains::get(&mut conn, chain.as_str()).await?;
     let new = NewNode {
         account_id: account,
         name,

@@ -4,11 +4,12 @@ use super::{Api, nodes, pb};
 use crate::domain::{Node, Placement};
 use crate::reconcile::{site_error, target};
 use crate::{catalogue, store};
-use berth_core::{Error, Result};
+use berth_core::{Error, Name, Result, Violations};
 use berth_provisioner::Target;
 use berth_provisioner::docker::LogQuery;
 use berth_provisioner::spec::PlacementRef;
 use berth_runtime::{auth, pg, wire};
+use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tonic::Request;
@@ -26,29 +27,22 @@ pub(super) async fn stream(
 ) -> Result<BoxStream<'static, Result<pb::StreamNodeLogsResponse>>> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
-    let since = request.since.map(|time| wire::time("since", time));
-    let since = since.transpose()?;
-    let tail = match u32::try_from(request.tail) {
-        Ok(0) if since.is_some() => MAX_TAIL,
-        Ok(0) => DEFAULT_TAIL,
-        Ok(tail) => tail.min(MAX_TAIL),
-        Err(_) => return Err(Error::invalid("tail", "must not be negative")),
-    };
+    let (component, tail, since) = asked(&request)?;
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
     let node = nodes::find(&mut conn, account, &request.node_id).await?;
     let Some(placement) = store::placements::current(&mut conn, node.id).await? else {
         let why = format!("node `{}` is on no machine", node.name);
         return Err(Error::precondition("NODE_STATE", why));
     };
-    let component = if request.component.is_empty() {
+    let component = if let Some(component) = component {
+        component.to_string()
+    } else {
         let chain = store::chains::revision(&mut conn, &node.chain_id, node.chain_revision).await?;
         let entry = catalogue::entry(&chain)?;
         let first = entry.components_of(catalogue::role(node.role)).next();
         first
             .map(|component| component.name.clone())
             .unwrap_or_default()
-    } else {
-        request.component
     };
     drop(conn);
 
@@ -69,6 +63,28 @@ pub(super) async fn stream(
         })
     });
     Ok(lines.take_until(api.stop.clone().cancelled_owned()).boxed())
+}
+
+/// Which lines of which component are asked for.
+fn asked(
+    request: &pb::StreamNodeLogsRequest,
+) -> Result<(Option<Name>, u32, Option<DateTime<Utc>>)> {
+    let mut wrong = Violations::default();
+    let component = wrong.absorb(wire::parse_optional("component", &request.component))?;
+    let since = request.since.map(|time| wire::time("since", time));
+    let since = wrong.absorb(since.transpose())?;
+    let tail = match u32::try_from(request.tail) {
+        Ok(0) if request.since.is_some() => Some(MAX_TAIL),
+        Ok(0) => Some(DEFAULT_TAIL),
+        Ok(tail) => Some(tail.min(MAX_TAIL)),
+        Err(_) => {
+            wrong.add("tail", "must not be negative");
+            None
+        }
+    };
+    let asked = || Some((component?, tail?, since?));
+    let asked = asked();
+    wrong.finish(asked)
 }
 
 /// A container of a node's current placement.

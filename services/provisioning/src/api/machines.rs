@@ -21,7 +21,8 @@ pub(super) async fn scan_host_key(
 ) -> Result<pb::ScanHostKeyResponse> {
     auth::account(&request)?;
     let address: String = wire::parse("address", &request.get_ref().address)?;
-    if address.len() > MAX_ADDRESS || address.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b".-:[]%".contains(&b);
+    if address.len() > MAX_ADDRESS || !address.bytes().all(good) {
         return Err(Error::invalid("address", "expected `address:port`"));
     }
     let key = api

@@ -59,7 +59,7 @@ pub(super) async fn update(
         &request,
         async |txn| {
             let node = take(txn, account, &request.node_id).await?;
-            wire::check_etag(Resource::Node, &request.etag, node.version)?;
+            wire::check_etag(Resource::Node, "etag", &request.etag, node.version)?;
             if *settings == node.settings {
                 return Ok(node.id);
             }

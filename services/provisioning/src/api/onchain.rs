@@ -5,10 +5,10 @@ use super::{Api, convert, logs, pb};
 use crate::domain::{Node, OnChain, SignedExit, State, active_epochs, epoch_at, holds_exit};
 use crate::reconcile::site_error;
 use crate::{catalogue, store};
-use berth_core::{AccountId, Error, NodeId, Result};
+use berth_core::{AccountId, Error, NodeId, Result, Violations};
 use berth_provisioner::chain::{ApiKind, ChainEntry, Pinned};
 use berth_provisioner::docker::{Answered, Call};
-use berth_runtime::once::once;
+use berth_runtime::once::{self, once};
 use berth_runtime::{auth, pg};
 use logs::Found;
 use tonic::Request;
@@ -38,9 +38,12 @@ pub(super) async fn publish(
 ) -> Result<pb::PublishVoluntaryExitResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
-    let public_key = convert::public_key("public_key", &request.public_key)?;
-    let exit =
-        SignedExit::read(&request.signed_exit).map_err(|why| Error::invalid("signed_exit", why))?;
+    let mut wrong = Violations::default();
+    wrong.absorb(once::check(&request.request_id))?;
+    let public_key = convert::public_key("public_key", &request.public_key);
+    let public_key = wrong.absorb(public_key)?;
+    let exit = wrong.check("signed_exit", SignedExit::read(&request.signed_exit));
+    let (public_key, exit) = wrong.finish(public_key.zip(exit))?;
     let beacon = Beacon::of(api, account, &public_key).await?;
     let known = beacon.look_up(&public_key).await?;
     let (index, signed) = (known.on_chain.index, exit.validator_index);

@@ -23,11 +23,12 @@ pub(super) async fn renew(
             message: "only a placement renews its certificate".to_owned(),
         });
     };
+    let csr = &request.get_ref().csr_pem;
+    berth_secrets::check_csr(csr).map_err(|problem| Error::invalid("csr_pem", problem))?;
     let mut conn = api.db.acquire().await.map_err(pg::error)?;
     let placement = store::placements::get(&mut conn, placement_id).await?;
     drop(conn);
     placement.check_current(node_id, fence)?;
-    let csr = &request.get_ref().csr_pem;
     let (node, placement) = (node_id.to_string(), placement_id.to_string());
     let certificate_pem = api
         .vault

@@ -93,7 +93,7 @@ async fn plan(
     node: &Node,
     request: &pb::UpgradeNodeRequest,
 ) -> Result<Plan> {
-    wire::check_etag(Resource::Node, &request.etag, node.version)?;
+    wire::check_etag(Resource::Node, "etag", &request.etag, node.version)?;
     node.apply(Event::Upgrade)?;
     nodes::refuse_upgrading(conn, node).await?;
     let now = store::chains::revision(conn, &node.chain_id, node.chain_revision).await?;

@@ -86,6 +86,7 @@ async fn a_text_that_is_no_chain_is_refused_with_its_lines(db: PgPool) {
 async fn checking_a_chain_stores_nothing(db: PgPool) {
     let all = Alone::new(db).await;
     let message = pb::RegisterChainRequest {
+        request_id: request_id(),
         chain_toml: CHAIN.replace("testchain", "otherchain"),
         validate_only: true,
         ..pb::RegisterChainRequest::default()

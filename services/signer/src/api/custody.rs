@@ -6,7 +6,7 @@ use crate::domain::custody::{Seen, release};
 use crate::domain::validator::Event;
 use crate::domain::{Chain, PublicKey, Root, Validator, Watermarks};
 use crate::store::{chains, custody, history, validators};
-use berth_core::{Error, Name, Result};
+use berth_core::{Error, Name, Result, Violations};
 use berth_proto::signing::v1::custody_service_server::CustodyService;
 use berth_runtime::page::Page;
 use berth_runtime::{pg, status, wire};
@@ -36,9 +36,12 @@ async fn list(
     request: Request<pb::ListQuarantinedRequest>,
 ) -> Result<pb::ListQuarantinedResponse> {
     let request = request.into_inner();
-    let page = Page::parse(request.page_size, &request.page_token)?;
+    let mut violations = Violations::default();
+    let page = violations.absorb(Page::parse(request.page_size, &request.page_token))?;
+    let name: Option<Name> = violations.absorb(wire::parse("chain", &request.chain))?;
+    let (page, name) = violations.finish(page.zip(name))?;
     let mut conn = api.connection().await?;
-    let chain = chains::get(&mut conn, &request.chain).await?;
+    let chain = chains::get(&mut conn, name.as_str()).await?;
     let rows = custody::quarantined(&mut conn, &chain.name, &page).await?;
     let (rows, next_page_token) = page.cut(rows, |row| row.public_key.to_string());
     let key = |row: Validator| pb::QuarantinedKey {
@@ -57,11 +60,14 @@ async fn report(
     request: Request<pb::ReportObservationRequest>,
 ) -> Result<pb::ReportObservationResponse> {
     let request = request.into_inner();
-    let key: PublicKey = wire::parse("public_key", &request.public_key)?;
-    let name: Name = wire::parse("chain", &request.chain)?;
-    let root = Root::try_from(&request.genesis_validators_root[..])
-        .map_err(|problem| Error::invalid("genesis_validators_root", problem))?;
-    let seen = convert::seen(request.seen)?;
+    let mut violations = Violations::default();
+    let key = violations.absorb(wire::parse("public_key", &request.public_key))?;
+    let name = violations.absorb(wire::parse("chain", &request.chain))?;
+    let root = Root::try_from(&request.genesis_validators_root[..]);
+    let root = violations.check("genesis_validators_root", root);
+    let seen = violations.absorb(convert::seen(request.seen))?;
+    let all = key.zip(name).zip(root.zip(seen));
+    let ((key, name), (root, seen)): ((PublicKey, Name), (Root, Seen)) = violations.finish(all)?;
     let now = api.now()?;
     let mut txn = api.db.begin().await.map_err(pg::error)?;
     let chain = chains::get(&mut txn, &name.to_string()).await?;

@@ -3,10 +3,13 @@
 use super::{Api, convert, pb};
 use crate::domain::eth::exit::{SignedVoluntaryExit, VoluntaryExit};
 use crate::store::{chains, validators};
-use berth_core::{Error, Result};
+use berth_core::{Error, Result, Violations};
 use berth_runtime::auth;
-use berth_runtime::once::once;
+use berth_runtime::once::{self, once};
 use tonic::Request;
+
+/// Most validators of a chain, by its specification.
+const REGISTRY: u64 = 1 << 40;
 
 pub(super) async fn sign(
     api: &Api,
@@ -14,7 +17,14 @@ pub(super) async fn sign(
 ) -> Result<pb::SignVoluntaryExitResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
-    let public_key = convert::confirmed(&request.public_key, &request.confirmation)?;
+    let mut violations = Violations::default();
+    violations.absorb(once::check(&request.request_id))?;
+    let public_key = convert::confirmed(&request.public_key, &request.confirmation);
+    let public_key = violations.absorb(public_key)?;
+    if request.validator_index >= REGISTRY {
+        violations.add("validator_index", "is beyond what a chain can hold");
+    }
+    let public_key = violations.finish(public_key)?;
     let mut conn = api.connection().await?;
     let validator = validators::get(&mut conn, account, &public_key).await?;
     let chain = chains::get(&mut conn, &validator.chain).await?;

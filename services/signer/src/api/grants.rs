@@ -4,7 +4,7 @@
 use super::{Api, convert, pb};
 use crate::domain::pin;
 use crate::store::{bindings, chains, fences};
-use berth_core::Result;
+use berth_core::{Result, Violations};
 use berth_runtime::{pg, wire};
 use tonic::Request;
 
@@ -38,9 +38,11 @@ pub(super) async fn advance(
     request: Request<pb::AdvanceFenceRequest>,
 ) -> Result<pb::AdvanceFenceResponse> {
     let request = request.into_inner();
-    let account = wire::parse("account_id", &request.account_id)?;
-    let node = wire::parse("node_id", &request.node_id)?;
-    let fence = convert::fence(request.fence)?;
+    let mut violations = Violations::default();
+    let account = violations.absorb(wire::parse("account_id", &request.account_id))?;
+    let node = violations.absorb(wire::parse("node_id", &request.node_id))?;
+    let fence = violations.absorb(convert::fence(request.fence))?;
+    let ((account, node), fence) = violations.finish(account.zip(node).zip(fence))?;
     let mut txn = api.db.begin().await.map_err(pg::error)?;
     fences::advance(&mut txn, account, node, fence).await?;
     txn.commit().await.map_err(pg::error)?;
@@ -52,8 +54,10 @@ pub(super) async fn grant(
     request: Request<pb::GrantRequest>,
 ) -> Result<pb::GrantResponse> {
     let request = request.into_inner();
-    let node = wire::parse("node_id", &request.node_id)?;
-    let fence = convert::fence(request.fence)?;
+    let mut violations = Violations::default();
+    let node = violations.absorb(wire::parse("node_id", &request.node_id))?;
+    let fence = violations.absorb(convert::fence(request.fence))?;
+    let (node, fence) = violations.finish(node.zip(fence))?;
     let mut txn = api.db.begin().await.map_err(pg::error)?;
     fences::grant(&mut txn, node, fence).await?;
     txn.commit().await.map_err(pg::error)?;

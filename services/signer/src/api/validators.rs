@@ -52,7 +52,7 @@ pub(super) async fn update(
         &request,
         async |txn| {
             let before = store::lock(txn, account, &edit.public_key).await?;
-            wire::check_etag(Resource::Validator, etag, before.version)?;
+            wire::check_etag(Resource::Validator, "validator.etag", etag, before.version)?;
             store::save(txn, &before, &edit.of(&before)).await?;
             Ok(before.public_key)
         },

@@ -26,19 +26,20 @@ pub(super) fn facts(violations: &mut Violations, facts: pb::Facts) -> Facts {
         smt: facts.smt,
         cpu_flags: texts(note, "facts.cpu_flags", &facts.cpu_flags, FLAGS),
         memory_bytes: bytes(note, "facts.memory_bytes", facts.memory_bytes),
-        disks: facts
-            .disks
-            .iter()
-            .take(MANY)
-            .map(|d| disk(note, d))
-            .collect(),
-        nics: facts.nics.iter().take(MANY).map(|n| nic(note, n)).collect(),
+        disks: each(facts.disks, |at, one| disk(note, at, one)),
+        nics: each(facts.nics, |at, one| nic(note, at, one)),
         kernel: text(note, "facts.kernel", &facts.kernel, TEXT),
         os: text(note, "facts.os", &facts.os, TEXT),
         docker_version: text(note, "facts.docker_version", &facts.docker_version, TEXT),
-        gpus: facts.gpus.iter().take(MANY).map(|g| gpu(note, g)).collect(),
+        gpus: each(facts.gpus, |at, one| gpu(note, at, one)),
         clock_offset_ms: facts.clock_offset_ms,
     }
+}
+
+/// As many as are taken, with their places.
+fn each<T, U>(all: Vec<T>, mut one: impl FnMut(usize, &T) -> U) -> Vec<U> {
+    let all = all.iter().take(MANY).enumerate();
+    all.map(|(at, value)| one(at, value)).collect()
 }
 
 fn limit(note: &mut Violations, field: &str, count: usize, max: usize) {
@@ -48,36 +49,41 @@ fn limit(note: &mut Violations, field: &str, count: usize, max: usize) {
 }
 
 fn texts(note: &mut Violations, field: &str, values: &[String], max: usize) -> Vec<String> {
-    let values = values.iter().take(max);
-    values.map(|value| text(note, field, value, TEXT)).collect()
+    let values = values.iter().take(max).enumerate();
+    values
+        .map(|(at, value)| text(note, &format!("{field}[{at}]"), value, TEXT))
+        .collect()
 }
 
-fn disk(note: &mut Violations, disk: &pb::Disk) -> Disk {
+fn disk(note: &mut Violations, at: usize, disk: &pb::Disk) -> Disk {
+    let field = |name: &str| format!("facts.disks[{at}].{name}");
     Disk {
-        mount: text(note, "facts.disks.mount", &disk.mount, TEXT),
-        size_bytes: bytes(note, "facts.disks.size_bytes", disk.size_bytes),
-        free_bytes: bytes(note, "facts.disks.free_bytes", disk.free_bytes),
+        mount: text(note, &field("mount"), &disk.mount, TEXT),
+        size_bytes: bytes(note, &field("size_bytes"), disk.size_bytes),
+        free_bytes: bytes(note, &field("free_bytes"), disk.free_bytes),
         read_iops: disk.read_iops,
         write_iops: disk.write_iops,
     }
 }
 
-fn nic(note: &mut Violations, nic: &pb::Nic) -> Nic {
-    limit(note, "facts.nics.addresses", nic.addresses.len(), MANY);
+fn nic(note: &mut Violations, at: usize, nic: &pb::Nic) -> Nic {
+    let field = |name: &str| format!("facts.nics[{at}].{name}");
+    limit(note, &field("addresses"), nic.addresses.len(), MANY);
     Nic {
-        name: text(note, "facts.nics.name", &nic.name, TEXT),
+        name: text(note, &field("name"), &nic.name, TEXT),
         speed_mbit: nic.speed_mbit,
-        addresses: texts(note, "facts.nics.addresses", &nic.addresses, MANY),
+        addresses: texts(note, &field("addresses"), &nic.addresses, MANY),
     }
 }
 
-fn gpu(note: &mut Violations, gpu: &pb::Gpu) -> Gpu {
+fn gpu(note: &mut Violations, at: usize, gpu: &pb::Gpu) -> Gpu {
+    let field = |name: &str| format!("facts.gpus[{at}].{name}");
     Gpu {
-        model: text(note, "facts.gpus.model", &gpu.model, TEXT),
-        uuid: text(note, "facts.gpus.uuid", &gpu.uuid, TEXT),
-        memory_bytes: bytes(note, "facts.gpus.memory_bytes", gpu.memory_bytes),
-        driver: text(note, "facts.gpus.driver", &gpu.driver, TEXT),
-        cuda: text(note, "facts.gpus.cuda", &gpu.cuda, TEXT),
+        model: text(note, &field("model"), &gpu.model, TEXT),
+        uuid: text(note, &field("uuid"), &gpu.uuid, TEXT),
+        memory_bytes: bytes(note, &field("memory_bytes"), gpu.memory_bytes),
+        driver: text(note, &field("driver"), &gpu.driver, TEXT),
+        cuda: text(note, &field("cuda"), &gpu.cuda, TEXT),
     }
 }
 

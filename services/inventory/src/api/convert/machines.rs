@@ -10,6 +10,8 @@ use berth_runtime::wire;
 const LOGIN: &str = "berth";
 /// Longest region.
 const REGION: usize = 63;
+/// Most processors and GPUs that a supplier can claim.
+const MOST: (u32, u32) = (65_536, 1024);
 /// Longest GPU model.
 const MODEL: usize = 128;
 
@@ -116,6 +118,14 @@ fn login(spec: &pb::MachineSpec) -> Result<Name> {
 
 fn claim(violations: &mut Violations, spec: &pb::MachineSpec) -> Claim {
     let claim = spec.claim.clone().unwrap_or_default();
+    for (field, given, most) in [
+        ("spec.claim.cpu_cores", claim.cpu_cores, MOST.0),
+        ("spec.claim.gpu_count", claim.gpu_count, MOST.1),
+    ] {
+        if given > most {
+            violations.add(field, format!("must be at most {most}"));
+        }
+    }
     Claim {
         cpu_cores: claim.cpu_cores,
         memory_bytes: bytes(violations, "spec.claim.memory_bytes", claim.memory_bytes),

@@ -6,7 +6,7 @@ use crate::domain::{
     HostKey, MAX_TERM, MIN_TERM, Machine, Requirements, Verification, Wipe, Wish, Work,
     driver_version,
 };
-use berth_core::{LeaseId, MachineId, Result, Violations};
+use berth_core::{LeaseId, MachineId, Name, Result, Violations};
 use berth_proto::api::v1 as api_pb;
 use berth_runtime::wire;
 use chrono::TimeDelta;
@@ -48,11 +48,12 @@ pub(in super::super) fn wish(
 }
 
 fn requirements_of(violations: &mut Violations, needs: api_pb::Requirements) -> Requirements {
-    if needs.cpu_flags.len() > FLAGS || needs.cpu_flags.iter().any(|flag| flag.len() > FLAGS) {
-        violations.add(
-            "requirements.cpu_flags",
-            format!("must be at most {FLAGS} flags of at most {FLAGS} characters"),
-        );
+    if needs.cpu_flags.len() > FLAGS {
+        violations.add("requirements.cpu_flags", format!("holds more than {FLAGS}"));
+    }
+    for (at, flag) in needs.cpu_flags.iter().take(FLAGS).enumerate() {
+        let field = format!("requirements.cpu_flags[{at}]");
+        let _: Option<Name> = violations.check(field, flag.parse());
     }
     let gpu_driver = match needs.gpu_driver.as_str() {
         "" => Vec::new(),
@@ -99,14 +100,15 @@ pub(in super::super) fn verification(
 ) -> Result<(MachineId, i64, Verification)> {
     let mut violations = Violations::default();
     let id = violations.absorb(wire::parse("machine_id", &request.machine_id))?;
+    attempt(&mut violations, request.attempt);
+    let host_key: Option<Option<HostKey>> =
+        violations.absorb(wire::parse_optional("host_key", &request.host_key))?;
     let problem = line(&request.problem, PROBLEM);
     let result = match (problem, request.transient, request.facts) {
         (Some(problem), true, _) => Some(Verification::Delayed(problem)),
         (Some(problem), false, _) => Some(Verification::Failed(problem)),
         (None, _, Some(measured)) => {
             let facts = Box::new(facts::facts(&mut violations, measured));
-            let host_key: Option<Option<HostKey>> =
-                violations.absorb(wire::parse_optional("host_key", &request.host_key))?;
             host_key.map(|host_key| Verification::Measured { facts, host_key })
         }
         (None, _, None) => {
@@ -120,7 +122,9 @@ pub(in super::super) fn verification(
 
 /// Which attempt on which machine ended how.
 pub(in super::super) fn wipe(request: &pb::RecordWipeRequest) -> Result<(MachineId, i64, Wipe)> {
-    let id = wire::parse("machine_id", &request.machine_id)?;
+    let mut violations = Violations::default();
+    let id = violations.absorb(wire::parse("machine_id", &request.machine_id))?;
+    attempt(&mut violations, request.attempt);
     let result = match line(&request.problem, PROBLEM) {
         Some(problem) if request.transient => Wipe::Delayed(problem),
         Some(problem) => Wipe::Failed(problem),
@@ -128,7 +132,14 @@ pub(in super::super) fn wipe(request: &pb::RecordWipeRequest) -> Result<(Machine
             report: line(&request.report, REPORT).unwrap_or_default(),
         },
     };
-    Ok((id, request.attempt, result))
+    violations.finish(id.map(|id| (id, request.attempt, result)))
+}
+
+/// Attempts are counted from one.
+fn attempt(violations: &mut Violations, attempt: i64) {
+    if attempt < 1 {
+        violations.add("attempt", "must be at least 1");
+    }
 }
 
 /// Which machine has which problem.
@@ -149,7 +160,7 @@ pub(in super::super) fn problem(
 fn line(text: &str, max: usize) -> Option<String> {
     let text: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if berth_core::is_control(c) { ' ' } else { c })
         .take(max)
         .collect();
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())

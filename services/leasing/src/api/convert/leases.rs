@@ -4,7 +4,7 @@ use super::super::pb;
 use crate::domain::{
     CloseReason, Lease, MAX_TERM, MIN_TERM, NewLease, Requirements, State, Wish, is_driver_version,
 };
-use berth_core::{AccountId, Error, LeaseId, Result, Violations};
+use berth_core::{AccountId, Error, LeaseId, Name, Result, Violations};
 use berth_proto::api::v1 as api_pb;
 use berth_runtime::auth::Peer;
 use berth_runtime::wire;
@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 const TERM: TimeDelta = TimeDelta::hours(24);
 /// Longest display name.
 const DISPLAY_NAME: usize = 63;
-/// Most CPU flags, and the longest.
+/// Most CPU flags.
 const FLAGS: usize = 64;
 
 /// What a request to create asks for.
@@ -83,11 +83,15 @@ fn requirements_of(violations: &mut Violations, needs: api_pb::Requirements) -> 
             "must be at most 9223372036854775807",
         );
     }
-    if needs.cpu_flags.len() > FLAGS || needs.cpu_flags.iter().any(|flag| flag.len() > FLAGS) {
+    if needs.cpu_flags.len() > FLAGS {
         violations.add(
             "spec.requirements.cpu_flags",
-            format!("must be at most {FLAGS} flags of at most {FLAGS} characters"),
+            format!("holds more than {FLAGS}"),
         );
+    }
+    for (at, flag) in needs.cpu_flags.iter().take(FLAGS).enumerate() {
+        let field = format!("spec.requirements.cpu_flags[{at}]");
+        let _: Option<Name> = violations.check(field, flag.parse());
     }
     if !needs.gpu_driver.is_empty() && !is_driver_version(&needs.gpu_driver) {
         violations.add(

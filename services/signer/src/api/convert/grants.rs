@@ -18,7 +18,7 @@ pub(in super::super) fn chain(chain: Option<&pb::SigningChain>) -> Result<Chain>
     let root = Root::try_from(&chain.genesis_validators_root[..]);
     let root = violations.check("chain.genesis_validators_root", root);
     let preset = violations.absorb(wire::parse("chain.preset", &chain.preset))?;
-    let forks = violations.check("chain.forks", forks(&chain.forks));
+    let forks = forks(&mut violations, &chain.forks);
     number(&mut violations, "chain.genesis_time", chain.genesis_time);
     if !(1..=86_400).contains(&chain.seconds_per_slot) {
         violations.add("chain.seconds_per_slot", "must be from 1 to 86400");
@@ -36,22 +36,30 @@ pub(in super::super) fn chain(chain: Option<&pb::SigningChain>) -> Result<Chain>
     violations.finish(chain())
 }
 
-fn forks(forks: &[pb::SigningFork]) -> Result<Schedule, String> {
-    let fork = |fork: &pb::SigningFork| {
-        let name: ForkName = fork.name.parse().map_err(|_| {
-            let name = &fork.name;
-            format!("`{name}` is not the name of a fork that is known here")
-        })?;
-        let version = ForkVersion::try_from(&fork.version[..])
-            .map_err(|_| format!("the version of {} must be 4 bytes", fork.name))?;
-        Ok(Fork {
+fn forks(violations: &mut Violations, given: &[pb::SigningFork]) -> Option<Schedule> {
+    if given.len() > ForkName::ALL.len() {
+        violations.add("chain.forks", "holds more than are known here");
+        return None;
+    }
+    let mut forks = Vec::with_capacity(given.len());
+    for (at, fork) in given.iter().enumerate() {
+        let field = |name| format!("chain.forks[{at}].{name}");
+        let name = fork.name.parse::<ForkName>();
+        let name = name.map_err(|_| "is not the name of a fork that is known here");
+        let name = violations.check(field("name"), name);
+        let version = ForkVersion::try_from(&fork.version[..]);
+        let version = violations.check(field("version"), version.map_err(|_| "must be 4 bytes"));
+        number(violations, &field("epoch"), fork.epoch);
+        forks.extend(name.zip(version).map(|(name, version)| Fork {
             name,
             epoch: fork.epoch,
             version,
-        })
-    };
-    let forks: Vec<_> = forks.iter().map(fork).collect::<Result<_, String>>()?;
-    Schedule::try_from(forks).map_err(|problem| problem.to_string())
+        }));
+    }
+    if forks.len() < given.len() {
+        return None;
+    }
+    violations.check("chain.forks", Schedule::try_from(forks))
 }
 
 /// Which validators a node is to have.

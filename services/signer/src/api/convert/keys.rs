@@ -19,7 +19,12 @@ pub(in super::super) fn import(request: &pb::ImportKeysRequest) -> Result<(Uuid,
     }
     let id = request_id(&mut violations, &request.request_id);
     let chain = violations.absorb(wire::parse("chain", &request.chain))?;
-    let wish = wish(&mut violations, &request.fee_recipient, request.gas_limit);
+    let wish = wish(
+        &mut violations,
+        "",
+        &request.fee_recipient,
+        request.gas_limit,
+    );
     violations.finish(id.zip(chain).map(|(id, chain)| (id, chain, wish)))
 }
 
@@ -44,7 +49,12 @@ pub(in super::super) fn new_keys(request: &pb::GenerateKeysRequest) -> Result<Ne
     let chain = violations.absorb(wire::parse("chain", &request.chain))?;
     let withdrawal_address = address("withdrawal_address", &request.withdrawal_address);
     let withdrawal_address = violations.absorb(withdrawal_address)?;
-    let wish = wish(&mut violations, &request.fee_recipient, request.gas_limit);
+    let wish = wish(
+        &mut violations,
+        "",
+        &request.fee_recipient,
+        request.gas_limit,
+    );
     let new = || {
         Some(NewKeys {
             request_id: request_id?,

@@ -47,10 +47,12 @@ pub(super) fn confirmed(key: &str, typed: &str) -> Result<PublicKey> {
     violations.finish(key)
 }
 
-fn wish(violations: &mut Violations, fee_recipient: &str, gas_limit: u64) -> Wish {
-    let set = (!fee_recipient.is_empty()).then(|| address("fee_recipient", fee_recipient));
+/// What stands in fields whose paths begin with `within`.
+fn wish(violations: &mut Violations, within: &str, fee_recipient: &str, gas_limit: u64) -> Wish {
+    let field = format!("{within}fee_recipient");
+    let set = (!fee_recipient.is_empty()).then(|| address(&field, fee_recipient));
     let fee_recipient = set.and_then(|set| violations.absorb(set).ok().flatten());
-    number(violations, "gas_limit", gas_limit);
+    number(violations, &format!("{within}gas_limit"), gas_limit);
     Wish {
         fee_recipient,
         gas_limit,

@@ -33,7 +33,12 @@ pub(in super::super) fn edit(request: &pb::UpdateValidatorRequest) -> Result<Edi
     let spec = validator.spec.unwrap_or_default();
     let public_key = wire::parse("validator.public_key", &validator.public_key);
     let public_key = violations.absorb(public_key)?;
-    let wish = wish(&mut violations, &spec.fee_recipient, spec.gas_limit);
+    let wish = wish(
+        &mut violations,
+        "validator.spec.",
+        &spec.fee_recipient,
+        spec.gas_limit,
+    );
     let mask = request.update_mask.as_ref();
     let paths = mask.map_or(&[][..], |mask| &mask.paths);
     if paths.is_empty() {
