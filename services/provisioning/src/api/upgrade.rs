@@ -4,13 +4,18 @@ use super::{Api, convert, nodes, pb};
 use crate::catalogue;
 use crate::domain::{Chain, Event, Node, Role, Side, State, Step, Upgrade};
 use crate::store;
-use berth_core::{Error, NodeId, Resource, Result, Violations};
+use berth_core::{Error, NodeId, Resource, Result, Violations, text};
 use berth_provisioner::chain::ChainEntry;
-use berth_runtime::once::once;
+use berth_runtime::once::{self, once};
 use berth_runtime::{auth, pg, wire};
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use tonic::Request;
+
+/// Longest version of a chain's entry.
+const MAX_VERSION: usize = 80;
+/// Most settings that a request may change, and most that it may remove.
+const MAX_SETTINGS: usize = 100;
 
 /// An upgrade that can be made.
 pub(super) struct Plan {
@@ -43,6 +48,7 @@ pub(super) async fn upgrade(
 ) -> Result<pb::UpgradeNodeResponse> {
     let account = auth::account(&request)?;
     let request = request.into_inner();
+    check(&request)?;
     if request.validate_only {
         let mut conn = api.db.acquire().await.map_err(pg::error)?;
         let node = nodes::find(&mut conn, account, &request.node_id).await?;
@@ -69,6 +75,22 @@ pub(super) async fn upgrade(
         node: Some(nodes::answer(api, account, id).await?),
         plan: None,
     })
+}
+
+/// What is wrong with a request, whatever node it is of.
+fn check(request: &pb::UpgradeNodeRequest) -> Result<()> {
+    let mut wrong = Violations::default();
+    wrong.absorb(once::check(&request.request_id))?;
+    wrong.check("version", text(&request.version, MAX_VERSION));
+    for (field, count) in [
+        ("settings", request.settings.len()),
+        ("removed_settings", request.removed_settings.len()),
+    ] {
+        if count > MAX_SETTINGS {
+            wrong.add(field, format!("must be at most {MAX_SETTINGS}"));
+        }
+    }
+    wrong.finish(Some(()))
 }
 
 /// A node that stands still has the new version from now on; one that runs comes
