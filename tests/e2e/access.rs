@@ -3,14 +3,13 @@
 //! The body of each call is not a message: whoever is admitted is told that, so
 //! that nothing is ever done.
 
+use crate::callers::{SERVICES, listener, placement, service};
 use crate::rows::{PLAIN, ROWS, Service};
-use berth_core::{AccountId, Fence, NodeId, PlacementId, now};
+use berth_core::AccountId;
 use berth_runtime::clients;
-use berth_runtime::identity::{Bundle, Identity};
+use berth_runtime::identity::Identity;
 use berth_runtime::schema::ACCESS;
-use berth_secrets::{Vault, VaultConfig};
 use berth_tests::Berth;
-use rcgen::{CertificateParams, KeyPair};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -21,15 +20,6 @@ use tonic::codegen::{Service as _, http};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
-/// Those who have a certificate.
-const SERVICES: [&str; 6] = [
-    "gateway",
-    "inventory",
-    "leasing",
-    "monitoring",
-    "provisioning",
-    "signer",
-];
 const PLACEMENT: &str = "placement";
 
 /// Tries everybody against everything.
@@ -118,7 +108,7 @@ async fn between_services(dir: &Path) {
     }
     callers.insert(PLACEMENT, placement(dir).await);
     for (service, path, permitted) in rows() {
-        let (role, address) = listener(&config, service);
+        let (role, address) = listener(&config, service.name);
         for (caller, identity) in &callers {
             let channel = clients::channel(role, &address, identity);
             let said = call(&channel, &path, None).await;
@@ -175,84 +165,6 @@ async fn get(mut channel: Channel, path: &str) -> Option<u16> {
         .ok()?;
     let answer = channel.call(request).await.ok()?;
     Some(answer.status().as_u16())
-}
-
-/// Who answers a service, and where.
-fn listener(config: &toml::Table, service: &Service) -> (&'static str, String) {
-    let package = service.name.split('.').nth(1).expect("berth.<package>.v1");
-    let role = if package == "signing" {
-        "signer"
-    } else {
-        package
-    };
-    let role = SERVICES
-        .into_iter()
-        .find(|known| *known == role)
-        .expect("a role");
-    let address = if service.name.ends_with(".PlacementService") {
-        config[role]["placement_listen"]
-            .as_str()
-            .unwrap()
-            .replace("0.0.0.0", "127.0.0.1")
-    } else {
-        config["peers"][role].as_str().unwrap().to_owned()
-    };
-    (role, address)
-}
-
-async fn vault(dir: &Path, role: &str) -> Vault {
-    let config = fs::read_to_string(dir.join("berth.toml")).unwrap();
-    let config: toml::Table = config.parse().expect("the configuration is TOML");
-    let address = config["vault"]["address"].as_str().unwrap();
-    let authority = config["vault"]["ca_file"].as_str().unwrap();
-    let login = dir.join("secret-id").join(role);
-    let config = VaultConfig::new(address, Some(authority.into()), role, login);
-    Vault::connect(config).await.unwrap()
-}
-
-/// A service, with the certificate that it gets.
-async fn service(dir: &Path, role: &str) -> Identity {
-    let vault = vault(dir, role).await;
-    let certificate = vault.issue_service_certificate(role).await.unwrap();
-    let identity = Identity::pending();
-    let bundle = Bundle {
-        certificate_pem: certificate.certificate_chain,
-        private_key_pem: certificate.private_key,
-        services_ca_pem: certificate.ca,
-        placements_ca_pem: vault.placements_ca().await.unwrap(),
-        not_after: certificate.not_after.into(),
-    };
-    identity.replace(&bundle).unwrap();
-    identity
-}
-
-/// A leased machine, with a certificate as its agent has.
-async fn placement(dir: &Path) -> Identity {
-    let vault = vault(dir, "provisioning").await;
-    let key = KeyPair::generate().unwrap();
-    let request = CertificateParams::default()
-        .serialize_request(&key)
-        .unwrap();
-    let (node, placement) = (NodeId::generate(), PlacementId::generate());
-    let signed = vault
-        .sign_placement_csr(
-            &request.pem().unwrap(),
-            &node.to_string(),
-            &placement.to_string(),
-            Fence::FIRST.get(),
-        )
-        .await
-        .unwrap();
-    let identity = Identity::pending();
-    let bundle = Bundle {
-        certificate_pem: signed,
-        private_key_pem: key.serialize_pem().into(),
-        services_ca_pem: vault.services_ca().await.unwrap(),
-        placements_ca_pem: vault.placements_ca().await.unwrap(),
-        not_after: now(),
-    };
-    identity.replace(&bundle).unwrap();
-    identity
 }
 
 /// Somebody who trusts our services and shows no certificate.

@@ -10,8 +10,10 @@
 )]
 
 mod access;
+mod callers;
 mod ethereum;
 mod exit;
+mod fields;
 mod keys;
 mod ledger;
 mod newcomer;
@@ -106,5 +108,15 @@ fn every_rpc_admits_those_it_names_and_nobody_else() {
         replicas: 1,
     });
     access::every_rpc(&berth);
+    berth.stop();
+}
+
+#[test]
+fn every_field_refuses_what_it_cannot_take_and_says_so() {
+    let mut berth = Berth::start(Shape {
+        machines: 2,
+        replicas: 1,
+    });
+    fields::refuse_what_they_cannot_take(&berth);
     berth.stop();
 }

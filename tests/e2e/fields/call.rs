@@ -1,0 +1,114 @@
+//! Calls whose messages are bytes, so that anything can be sent.
+
+use crate::callers::{listener, placement, service};
+use berth_core::AccountId;
+use berth_runtime::clients;
+use berth_runtime::identity::Identity;
+use berth_runtime::schema::ACCESS;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+/// A way to every rpc, as the first caller that it names.
+pub(super) struct Ways {
+    by_path: BTreeMap<String, Channel>,
+}
+
+impl Ways {
+    /// Opens them, from inside the fabric.
+    pub(super) async fn open(dir: &Path) -> Self {
+        let config = fs::read_to_string(dir.join("berth.toml")).unwrap();
+        let config: toml::Table = config.parse().expect("the configuration is TOML");
+        let mut identities: BTreeMap<String, Identity> = BTreeMap::new();
+        let mut channels: BTreeMap<(String, String), Channel> = BTreeMap::new();
+        let mut by_path = BTreeMap::new();
+        for (path, access) in ACCESS.iter() {
+            let caller = access.callers.first().expect("a caller");
+            if !identities.contains_key(caller) {
+                let identity = if caller == "placement" {
+                    placement(dir).await
+                } else {
+                    service(dir, caller).await
+                };
+                identities.insert(caller.clone(), identity);
+            }
+            let name = path.split('/').nth(1).expect("a service");
+            let (role, address) = listener(&config, name);
+            let channel = channels
+                .entry((caller.clone(), address.clone()))
+                .or_insert_with(|| clients::channel(role, &address, &identities[caller]));
+            by_path.insert(path.clone(), channel.clone());
+        }
+        Self { by_path }
+    }
+
+    /// Sends a message, and returns the first one of the answer.
+    pub(super) async fn call(
+        &self,
+        path: &str,
+        account: AccountId,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, Status> {
+        let mut request = Request::new(message);
+        let account = account.to_string().parse().expect("an account is ASCII");
+        request.metadata_mut().insert("berth-account", account);
+        // It belongs to a service and names an account of its own, or none.
+        if ACCESS[path].permission.is_empty() {
+            request.metadata_mut().remove("berth-account");
+        }
+        let mut grpc = tonic::client::Grpc::new(self.by_path[path].clone());
+        grpc.ready()
+            .await
+            .map_err(|error| Status::from_error(error.into()))?;
+        let path = path.parse().expect("a path");
+        // One answer is a stream of one.
+        let answers = grpc.server_streaming(request, path, Bytes).await?;
+        let first = answers.into_inner().message().await?;
+        first.ok_or_else(|| Status::unknown("the answer is empty"))
+    }
+}
+
+/// Bytes as they are.
+struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(buffer, &item);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let length = bytes::Buf::remaining(buffer);
+        Ok(Some(bytes::Buf::copy_to_bytes(buffer, length).to_vec()))
+    }
+}
