@@ -22,6 +22,7 @@ mod refused;
 mod rows;
 mod sentinel;
 mod story;
+mod upgrade;
 mod validators;
 
 use berth_tests::{Berth, Shape};
@@ -55,6 +56,17 @@ fn a_node_of_several_containers_starts_stops_and_reports_as_one() {
         replicas: 1,
     });
     ethereum::told(&berth);
+    berth.stop();
+    berth.assert_no_errors();
+}
+
+#[test]
+fn a_node_comes_to_a_new_version_and_back_from_one_that_does_not_start() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 1,
+    });
+    upgrade::there_and_back(&berth);
     berth.stop();
     berth.assert_no_errors();
 }

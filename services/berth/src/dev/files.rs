@@ -15,6 +15,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
+/// A machine is compared with what should stand there sooner than elsewhere, so
+/// that whoever changes something by hand sees what becomes of it.
+const DRIFT_SECONDS: i64 = 15;
+
 /// The administrator: made once, kept in a file that only its owner reads.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Admin {
@@ -76,6 +80,7 @@ impl Layout<'_> {
                 ports::every(self.controller, Listener::Duty, self.replicas).into(),
             ),
             ("images".into(), self.images.display().to_string().into()),
+            ("drift_seconds".into(), DRIFT_SECONDS.into()),
         ]);
         let mut monitoring = section(Role::Monitoring);
         monitoring.insert("otlp_listen".into(), any(Listener::Otlp).into());
