@@ -19,6 +19,7 @@ pub mod render;
 pub mod setup;
 pub mod spec;
 pub mod ssh;
+pub mod untrusted;
 pub mod wipe;
 
 pub use error::{BoxError, Error, Result};

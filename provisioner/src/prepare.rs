@@ -76,7 +76,7 @@ echo \"$missing\""
             .await
             .map_err(not_ready)?;
         let engine = self.engine().await?;
-        let info = self.ask("describe itself", engine.docker.info()).await?;
+        let info = self.info().await?;
         let options = info.security_options.unwrap_or_default();
         if !options
             .iter()

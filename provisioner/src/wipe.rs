@@ -3,18 +3,13 @@
 //! What is not Berth's is left: other containers and images, Docker itself,
 //! nftables, and the sign-in that the supplier set up.
 
-use crate::docker::is_missing;
+use crate::docker::gone;
 use crate::error::{Error, Result};
 use crate::files::{DATA_DIR, OWNER, SECRETS_DIR, node_dir, secrets_dir};
 use crate::firewall::TABLE;
-use crate::harden::check_digest;
-use crate::images::images_list;
 use crate::spec::PlacementRef;
-use crate::ssh::{Exec, Session, quote};
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptionsBuilder,
-};
-use std::collections::BTreeSet;
+use crate::ssh::{Exec, Session};
+use bollard::query_parameters::RemoveVolumeOptionsBuilder;
 
 /// What a wipe removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,8 +28,8 @@ pub struct WipeReport {
 
 impl Session {
     /// Removes all of one placement's node: containers, volumes, networks,
-    /// secrets, files, its ports in the firewall, and images that Berth brought
-    /// and nothing else uses. Looks again afterwards.
+    /// secrets, files, its ports in the firewall, and images that were brought for
+    /// it alone and that nothing else uses. Looks again afterwards.
     ///
     /// # Errors
     ///
@@ -43,7 +38,6 @@ impl Session {
     pub async fn wipe_placement(&self, placement: &PlacementRef) -> Result<WipeReport> {
         let node = Some(placement.node_id.as_str());
         let mut report = WipeReport::default();
-        let mut digests = BTreeSet::new();
         let mut folders = vec![node_dir(placement)?, secrets_dir(placement)?];
         folders.extend(self.older_secrets(placement).await?);
         let mut found = Vec::new();
@@ -57,9 +51,6 @@ impl Session {
                     want: placement.fence,
                 });
             }
-            if let Some((_, digest)) = container.image.split_once('@') {
-                digests.insert(digest.to_owned());
-            }
             found.push((id, container.name));
         }
         for (id, name) in found {
@@ -67,9 +58,7 @@ impl Session {
             report.containers.push(name);
         }
         self.remove_networks_and_volumes(node, &mut report).await?;
-        let brought = self.brought_images().await?;
-        let digests = digests.intersection(&brought).cloned().collect();
-        self.remove_images(&digests, &mut report).await?;
+        report.images = self.remove_brought(Some(placement)).await?;
         report.files = self.count_files(&folders).await?;
         let remove = format!("rm -rf {}", folders.join(" "));
         self.replace_rules(&remove, &[]).await?;
@@ -97,8 +86,7 @@ impl Session {
             report.containers.push(name);
         }
         self.remove_networks_and_volumes(None, &mut report).await?;
-        let brought = self.brought_images().await?;
-        self.remove_images(&brought, &mut report).await?;
+        report.images = self.remove_brought(None).await?;
         self.drop_rules().await?;
         let folders = [DATA_DIR.to_owned(), SECRETS_DIR.to_owned()];
         report.files = self.count_files(&folders).await?;
@@ -135,47 +123,6 @@ impl Session {
         Ok(())
     }
 
-    /// Digests of the images that Berth brought, as the machine noted them.
-    async fn brought_images(&self) -> Result<BTreeSet<String>> {
-        let script = format!("head -c 1000000 {} 2>/dev/null; true", images_list());
-        let noted = self.root(Exec::new("listing images", &script)).await?;
-        let noted = String::from_utf8_lossy(&noted);
-        let digests = noted.lines().map(str::trim);
-        Ok(digests
-            .filter(|digest| check_digest(digest).is_ok())
-            .map(str::to_owned)
-            .collect())
-    }
-
-    /// Removes images that no container uses.
-    async fn remove_images(
-        &self,
-        digests: &BTreeSet<String>,
-        report: &mut WipeReport,
-    ) -> Result<()> {
-        let docker = &self.engine().await?.docker;
-        let all = ListContainersOptionsBuilder::new().all(true).build();
-        let list = docker.list_containers(Some(all));
-        let containers = self.ask("list containers", list).await?;
-        let used: BTreeSet<String> = containers.into_iter().filter_map(|c| c.image_id).collect();
-        for digest in digests {
-            if let Some(id) = self.image_by_digest(digest).await? {
-                if used.contains(&id) {
-                    continue;
-                }
-                let options = RemoveImageOptionsBuilder::new().force(true).build();
-                self.effect("remove image")?;
-                let remove = docker.remove_image(&id, Some(options), None);
-                gone(self.ask("remove an image", remove).await.map(drop))?;
-                report.images.push(digest.clone());
-            }
-            let (list, digest) = (images_list(), quote(digest));
-            let script = format!("sed -i /^{digest}$/d {list} 2>/dev/null; true");
-            self.root(Exec::new("forgetting an image", &script)).await?;
-        }
-        Ok(())
-    }
-
     /// Folders of secrets of the node's other placements, which a machine that
     /// was away may still hold.
     async fn older_secrets(&self, placement: &PlacementRef) -> Result<Vec<String>> {
@@ -194,11 +141,11 @@ impl Session {
             .collect()
     }
 
-    /// Delivered files; our own notes begin with a dot.
+    /// Delivered files; the path of our own notes has a dot.
     async fn count_files(&self, folders: &[String]) -> Result<u64> {
         const WHAT: &str = "counting files";
         let script = format!(
-            "find {} -type f ! -name '.*' 2>/dev/null | wc -l",
+            "find {} -type f ! -path '*/.*' 2>/dev/null | wc -l",
             folders.join(" ")
         );
         let count = self.root(Exec::new(WHAT, &script)).await?;
@@ -233,13 +180,5 @@ impl Session {
         } else {
             Err(Error::Unwiped { left })
         }
-    }
-}
-
-/// Something that is not there any more is removed.
-fn gone(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if is_missing(&error) => Ok(()),
-        other => other,
     }
 }

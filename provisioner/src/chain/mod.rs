@@ -186,4 +186,6 @@ impl ChainEntry {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

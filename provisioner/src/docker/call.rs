@@ -10,7 +10,6 @@ use crate::harden;
 use crate::spec::PlacementRef;
 use crate::ssh::Session;
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::InspectContainerOptions;
 use bytes::Bytes;
 use futures::future::{Either, select};
 use http_body_util::{BodyExt, Full, Limited};
@@ -76,9 +75,7 @@ impl Session {
         name: &str,
         call: Call<'_>,
     ) -> Result<Answered> {
-        let docker = &self.engine().await?.docker;
-        let inspect = docker.inspect_container(name, None::<InspectContainerOptions>);
-        let inspected = self.ask("inspect a container", inspect).await?;
+        let inspected = self.inspected(name).await?;
         let address = address(&inspected);
         let seen = describe(inspected)?;
         if seen.placement_id != placement.placement_id || seen.fence != placement.fence {

@@ -3,15 +3,16 @@
 //! Each call looks first whose the container is. It then acts on Docker's own
 //! id, so that a container that took the name in between is not touched.
 
-use super::{compare, is_conflict, is_missing, observe::describe};
+use super::read::check_named;
+use super::{compare, gone, is_conflict, is_missing, observe::describe};
 use crate::docker::ObservedContainer;
 use crate::error::{Error, Result};
 use crate::harden;
 use crate::spec::{ContainerSpec, LABEL_NODE, PlacementRef};
 use crate::ssh::Session;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use std::time::Duration;
 
@@ -153,7 +154,7 @@ impl Session {
         let docker = docker.with_timeout(limit);
         let stop = docker.stop_container(&found.id, Some(options));
         let stopped = self.ask_within("stop a container", limit, stop).await;
-        ignore_missing(stopped)
+        gone(stopped)
     }
 
     /// Removes a container, running or not; nothing when it is not there.
@@ -184,7 +185,7 @@ impl Session {
         self.effect("limit container")?;
         let docker = &self.engine().await?.docker;
         let update = docker.update_container(&found.id, limits);
-        ignore_missing(self.ask("limit a container", update).await)
+        gone(self.ask("limit a container", update).await)
     }
 
     /// Removes a container by Docker's id or name, whoever's it is.
@@ -196,15 +197,13 @@ impl Session {
         self.effect("remove container")?;
         let docker = &self.engine().await?.docker;
         let remove = docker.remove_container(id, Some(options));
-        ignore_missing(self.ask("remove a container", remove).await)
+        gone(self.ask("remove a container", remove).await)
     }
 
     /// The container of this name, when it is this node's and of no newer fence.
     async fn find(&self, placement: &PlacementRef, name: &str) -> Result<Option<Found>> {
         harden::check_name("the container's name", name)?;
-        let docker = &self.engine().await?.docker;
-        let inspect = docker.inspect_container(name, None::<InspectContainerOptions>);
-        let inspected = match self.ask("inspect a container", inspect).await {
+        let inspected = match self.inspected(name).await {
             Ok(inspected) => inspected,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -220,6 +219,7 @@ impl Session {
             });
         }
         let id = inspected.id.clone().unwrap_or_default();
+        check_named("inspect a container", &id)?;
         let seen = describe(inspected)?;
         if seen.fence > placement.fence {
             return Err(Error::Fenced {
@@ -228,12 +228,5 @@ impl Session {
             });
         }
         Ok(Some(Found { id, seen }))
-    }
-}
-
-pub(super) fn ignore_missing(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if is_missing(&error) => Ok(()),
-        other => other,
     }
 }

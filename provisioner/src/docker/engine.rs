@@ -4,12 +4,12 @@
 //! `docker system dial-stdio`. Answers are bounded here, below bollard, which
 //! would collect whatever a hostile machine sends.
 
-use crate::error::{Error, Result, said};
+use crate::error::{BoxError, Error, Result, said};
 use crate::ssh::{Link, Session, open_command};
 use bollard::{BollardRequest, ClientVersion, Docker};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -35,16 +35,22 @@ const DIAL: &str = "docker system dial-stdio";
 const IDLE: usize = 16;
 /// Idle connections kept when each is a command of the session.
 const IDLE_COMMANDS: usize = 3;
-/// Most bytes of an answer.
-const MAX_ANSWER: u64 = 64 << 20;
+/// Most bytes of an answer to what changes something.
+const MAX_ANSWER: u64 = 4 << 20;
+/// Most bytes of what is told during a pull.
+const MAX_PULL: u64 = 64 << 20;
 /// Most bytes of the answer that names the version.
 const MAX_VERSION: usize = 64 << 10;
 
 /// A machine's Docker.
 #[derive(Clone)]
 pub(crate) struct Engine {
-    /// Client of all calls but logs.
+    /// Client of all calls that change something.
     pub(crate) docker: Docker,
+    /// Client of pulls, which tell much.
+    pub(crate) pulls: Docker,
+    /// Client of all that is only read; see `read`.
+    reads: Client<Connector, Empty<Bytes>>,
     /// Version of the engine, for people.
     pub(crate) version: String,
     /// `/v1.41`: what paths begin with.
@@ -72,7 +78,7 @@ impl Engine {
         let connector = Connector::find(session).await;
         let stream = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
-            .build(connector.clone().unbounded());
+            .build(connector.clone().with_limit(u64::MAX));
         let answer = get(&stream, "/version").await?;
         let body = Limited::new(answer.into_body(), MAX_VERSION)
             .collect()
@@ -83,13 +89,25 @@ impl Engine {
             serde_json::from_slice(&body).map_err(|e| Error::answer("Docker's version", e))?;
         let api = api_version(&version.api_version)?;
         let prefix = format!("/v{}.{}", api.major_version, api.minor_version);
-        let docker = client(connector, &prefix, &api, session.config().call_timeout)?;
+        let limit = session.config().call_timeout;
+        let pulls = connector.clone().with_limit(MAX_PULL);
         Ok(Self {
-            docker,
+            reads: pooled(connector.clone().with_limit(u64::MAX)),
+            pulls: client(pulls, &prefix, &api, limit)?,
+            docker: client(connector, &prefix, &api, limit)?,
             version: said(&version.version),
             api: prefix,
             stream,
         })
+    }
+
+    /// An answer whose reader bounds it, over a connection that is kept.
+    pub(super) async fn get(
+        &self,
+        path_and_query: &str,
+    ) -> std::result::Result<Response<Incoming>, BoxError> {
+        let request = Request::get(format!("http://docker{}{path_and_query}", self.api));
+        Ok(self.reads.request(request.body(Empty::new())?).await?)
     }
 
     /// An answer that may go on for ever; its reader bounds what it keeps.
@@ -127,6 +145,22 @@ fn api_version(text: &str) -> Result<ClientVersion> {
     }
 }
 
+/// Connections that are kept for the next call.
+fn pooled<B>(connector: Connector) -> Client<Connector, B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    let idle = match connector.way {
+        Way::Socket => IDLE,
+        Way::Command(..) => IDLE_COMMANDS,
+    };
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(idle)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .build(connector)
+}
+
 /// bollard sends no version, so that the path gets it here.
 fn client(
     connector: Connector,
@@ -134,14 +168,7 @@ fn client(
     api: &ClientVersion,
     timeout: Duration,
 ) -> Result<Docker> {
-    let idle = match connector.way {
-        Way::Socket => IDLE,
-        Way::Command(..) => IDLE_COMMANDS,
-    };
-    let http = Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(idle)
-        .pool_idle_timeout(Duration::from_secs(60))
-        .build(connector);
+    let http = pooled(connector);
     let prefix: Arc<str> = prefix.into();
     let transport = move |mut request: BollardRequest| {
         let http = http.clone();
@@ -194,11 +221,8 @@ impl Connector {
         }
     }
 
-    fn unbounded(self) -> Self {
-        Self {
-            max_answer: u64::MAX,
-            ..self
-        }
+    fn with_limit(self, max_answer: u64) -> Self {
+        Self { max_answer, ..self }
     }
 
     async fn open(self) -> io::Result<TokioIo<Tunnel>> {

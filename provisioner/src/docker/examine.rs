@@ -7,15 +7,13 @@ use crate::error::{Error, Result};
 use crate::spec::{ContainerSpec, Deployment, LABEL_FENCE, LABEL_NODE};
 use crate::ssh::Session;
 use bollard::models::{ContainerInspectResponse, ImageInspect};
-use bollard::query_parameters::{InspectContainerOptions, ListImagesOptions};
 use futures::future::try_join_all;
 use std::collections::HashMap;
 
 impl Session {
     /// What Docker's kernel can limit.
     pub(crate) async fn kernel(&self) -> Result<Kernel> {
-        let docker = &self.engine().await?.docker;
-        let info = self.ask("describe itself", docker.info()).await?;
+        let info = self.info().await?;
         Ok(Kernel {
             swap: info.swap_limit.unwrap_or_default(),
             pids: info.pids_limit.unwrap_or_default(),
@@ -64,9 +62,7 @@ impl Session {
         deployment: &Deployment,
         spec: &ContainerSpec,
     ) -> Result<Option<ContainerInspectResponse>> {
-        let docker = &self.engine().await?.docker;
-        let inspect = docker.inspect_container(&spec.name, None::<InspectContainerOptions>);
-        let found = match self.ask("inspect a container", inspect).await {
+        let found = match self.inspected(&spec.name).await {
             Ok(found) => found,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -84,21 +80,16 @@ impl Session {
         &self,
         deployment: &'a Deployment,
     ) -> Result<HashMap<&'a str, ImageInspect>> {
-        let docker = &self.engine().await?.docker;
-        let list = docker.list_images(None::<ListImagesOptions>);
-        let listed = self.ask("list images", list).await?;
+        let listed = self.images().await?;
         let mut images = HashMap::new();
         for spec in &deployment.containers {
             let digest = spec.image.digest.as_str();
-            let suffix = format!("@{digest}");
-            let found = listed
-                .iter()
-                .find(|image| image.repo_digests.iter().any(|d| d.ends_with(&suffix)));
+            let found = listed.iter().find(|image| image.is(digest));
             let (Some(found), false) = (found, images.contains_key(digest)) else {
                 continue;
             };
-            let inspect = docker.inspect_image(&found.id);
-            match self.ask("inspect an image", inspect).await {
+            let path = format!("/images/{}/json", found.id);
+            match self.look("inspect an image", &path).await {
                 Ok(image) => drop(images.insert(digest, image)),
                 Err(Error::Docker {
                     status: Some(404), ..

@@ -4,12 +4,15 @@ use super::engine::Engine;
 use crate::error::{Error, Result, said};
 use crate::harden;
 use crate::ssh::Session;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::timeout;
 
 const WHAT: &str = "read a log";
 /// Most bytes that are read of a refusal.
@@ -58,6 +61,8 @@ impl Session {
         let body = self.within(WHAT, limit, open(engine, name, query)).await?;
         let reader = Reader {
             body,
+            // A log that is followed may be silent; one that is there may not.
+            silence: (!query.follow).then_some(self.config().stall_timeout),
             frames: Frames::new(query.max_line),
             ended: false,
         };
@@ -91,6 +96,7 @@ async fn open(engine: &Engine, name: &str, query: LogQuery) -> Result<Incoming> 
 
 struct Reader {
     body: Incoming,
+    silence: Option<Duration>,
     frames: Frames,
     ended: bool,
 }
@@ -104,7 +110,7 @@ impl Reader {
             if self.ended {
                 return Ok(None);
             }
-            match self.body.frame().await {
+            match self.frame().await? {
                 None => {
                     self.ended = true;
                     self.frames.end();
@@ -117,6 +123,19 @@ impl Reader {
                 Some(Err(_)) => return Err(Error::Lost { what: WHAT }),
             }
         }
+    }
+}
+
+impl Reader {
+    async fn frame(&mut self) -> Result<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = self.body.frame();
+        let Some(limit) = self.silence else {
+            return Ok(frame.await);
+        };
+        timeout(limit, frame).await.map_err(|_| Error::Timeout {
+            what: WHAT,
+            seconds: limit.as_secs(),
+        })
     }
 }
 
@@ -220,6 +239,16 @@ impl Frames {
     }
 }
 
+/// The lines of frames that come in these parts.
+pub(crate) fn log_lines(parts: &[&[u8]], max_line: usize) -> Vec<LogLine> {
+    let mut frames = Frames::new(max_line);
+    for part in parts {
+        frames.feed(part);
+    }
+    frames.end();
+    frames.lines.into()
+}
+
 /// The time before a line and the line; all of it is the line where no time stands.
 fn stamped(line: &str) -> (Option<DateTime<Utc>>, &str) {
     let (stamp, text) = line.split_once(' ').unwrap_or((line, ""));
@@ -232,7 +261,6 @@ fn stamped(line: &str) -> (Option<DateTime<Utc>>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn frame(stream: u8, text: &[u8]) -> Bytes {

@@ -13,15 +13,19 @@ mod exec;
 mod logs;
 mod networks;
 mod observe;
+mod read;
 
 pub use call::{Answered, Call};
 pub use containers::Ensured;
 pub(crate) use engine::Engine;
+pub(crate) use logs::log_lines;
 pub use logs::{LogLine, LogQuery};
 pub(crate) use networks::BRIDGE_PREFIX;
+pub(crate) use observe::describe;
 pub use observe::{ContainerState, Observed, ObservedContainer};
+use read::labelled;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::spec::{LABEL_FENCE, LABEL_NODE, LABEL_PLACEMENT, PlacementRef};
 use std::collections::HashMap;
 
@@ -34,13 +38,20 @@ pub(crate) fn labels(placement: &PlacementRef) -> HashMap<String, String> {
     ])
 }
 
-/// A filter for objects of one node, or of any.
-pub(crate) fn of_node(node_id: Option<&str>) -> HashMap<String, Vec<String>> {
-    let label = match node_id {
-        Some(id) => format!("{LABEL_NODE}={id}"),
-        None => LABEL_NODE.to_owned(),
-    };
-    HashMap::from([("label".to_owned(), vec![label])])
+/// A query for objects of one node, or of any.
+pub(crate) fn of_node(node_id: Option<&str>) -> String {
+    match node_id {
+        Some(id) => labelled(&format!("{LABEL_NODE}={id}")),
+        None => labelled(LABEL_NODE),
+    }
+}
+
+/// Something that is not there any more is removed.
+pub(crate) fn gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if is_missing(&error) => Ok(()),
+        other => other,
+    }
 }
 
 /// Whether Docker said that there is no such thing.

@@ -5,8 +5,7 @@ use crate::error::{Error, Result};
 use crate::harden;
 use crate::spec::{Deployment, LABEL_NODE, MountSource};
 use crate::ssh::{Exec, Session, quote};
-use bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
-use bollard::query_parameters::InspectNetworkOptions;
+use bollard::models::{NetworkCreateRequest, NetworkInspect, VolumeCreateRequest};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
@@ -44,10 +43,10 @@ impl Session {
     }
 
     async fn has_network(&self, deployment: &Deployment) -> Result<bool> {
-        let docker = &self.engine().await?.docker;
         let name = &deployment.network;
-        let inspect = docker.inspect_network(name, None::<InspectNetworkOptions>);
-        match self.ask("inspect a network", inspect).await {
+        let path = format!("/networks/{name}");
+        let seen: Result<NetworkInspect> = self.look("inspect a network", &path).await;
+        match seen {
             Ok(network) => {
                 let labels = network.labels.unwrap_or_default();
                 ours("network", name, &labels, deployment).map(|()| true)

@@ -1,5 +1,6 @@
 //! Reading what stands on a machine.
 
+use super::read::{Few, check_named};
 use super::{is_missing, of_node};
 use crate::error::{Error, Result, said};
 use crate::spec::{
@@ -7,10 +8,10 @@ use crate::spec::{
 };
 use crate::ssh::Session;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
-use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
-    ListVolumesOptionsBuilder,
-};
+use serde::Deserialize;
+
+/// Longest name, and longest value of a label that is read.
+const MAX_NAME: usize = 512;
 
 /// What stands on a machine for one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,21 +92,24 @@ impl Session {
 
     /// Docker's ids of the containers of one node, or of all nodes.
     pub(crate) async fn container_ids(&self, node: Option<&str>) -> Result<Vec<String>> {
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&of_node(node))
-            .build();
-        let docker = &self.engine().await?.docker;
-        let list = docker.list_containers(Some(options));
-        let containers = self.ask("list containers", list).await?;
-        Ok(containers.into_iter().filter_map(|c| c.id).collect())
+        let containers = self.containers(&of_node(node)).await?;
+        Ok(containers.into_iter().map(|c| c.id).collect())
+    }
+
+    /// The containers of a query, which may be empty.
+    pub(crate) async fn containers(&self, query: &str) -> Result<Vec<Listed>> {
+        const WHAT: &str = "list containers";
+        let path = format!("/containers/json?all=true&{query}");
+        let Few(containers): Few<Listed> = self.list(WHAT, &path).await?;
+        for container in &containers {
+            check_named(WHAT, &container.id)?;
+        }
+        Ok(containers)
     }
 
     /// One container; none when it went away.
     pub(crate) async fn inspect(&self, id: &str) -> Result<Option<ObservedContainer>> {
-        let docker = &self.engine().await?.docker;
-        let inspect = docker.inspect_container(id, None::<InspectContainerOptions>);
-        match self.ask("inspect a container", inspect).await {
+        match self.inspected(id).await {
             Ok(inspected) => describe(inspected).map(Some),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
@@ -114,45 +118,70 @@ impl Session {
 
     /// Names of the volumes of one node, or of all nodes.
     pub(crate) async fn volume_names(&self, node: Option<&str>) -> Result<Vec<String>> {
-        let options = ListVolumesOptionsBuilder::new()
-            .filters(&of_node(node))
-            .build();
-        let docker = &self.engine().await?.docker;
-        let list = docker.list_volumes(Some(options));
-        let listed = self.ask("list volumes", list).await?;
-        let volumes = listed.volumes.unwrap_or_default();
-        Ok(sorted(volumes.into_iter().map(|v| v.name)))
+        const WHAT: &str = "list volumes";
+        let path = format!("/volumes?{}", of_node(node));
+        let listed: Volumes = self.list(WHAT, &path).await?;
+        sorted(WHAT, listed.volumes)
     }
 
     /// Names of the networks of one node, or of all nodes.
     pub(crate) async fn network_names(&self, node: Option<&str>) -> Result<Vec<String>> {
-        let options = ListNetworksOptionsBuilder::new()
-            .filters(&of_node(node))
-            .build();
-        let docker = &self.engine().await?.docker;
-        let list = docker.list_networks(Some(options));
-        let networks = self.ask("list networks", list).await?;
-        Ok(sorted(networks.into_iter().filter_map(|n| n.name)))
+        const WHAT: &str = "list networks";
+        let path = format!("/networks?{}", of_node(node));
+        sorted(WHAT, self.list(WHAT, &path).await?)
     }
 }
 
-fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut names: Vec<String> = names.collect();
+/// A container of a list, as far as it is read.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listed {
+    #[serde(rename = "Id")]
+    id: String,
+    #[serde(rename = "ImageID", default)]
+    pub(crate) image_id: String,
+}
+
+/// The list of volumes.
+#[derive(Debug, Deserialize)]
+struct Volumes {
+    #[serde(rename = "Volumes", default)]
+    volumes: Few<Named>,
+}
+
+/// A volume or a network of a list, as far as it is read.
+#[derive(Debug, Deserialize)]
+struct Named {
+    #[serde(rename = "Name")]
+    name: String,
+}
+
+fn sorted(what: &'static str, Few(list): Few<Named>) -> Result<Vec<String>> {
+    let mut names: Vec<String> = list.into_iter().map(|one| one.name).collect();
+    for name in &names {
+        check_named(what, name)?;
+    }
     names.sort();
-    names
+    Ok(names)
+}
+
+/// A text that is ours where the machine is honest: cut, and without characters
+/// that move a terminal.
+fn bounded(text: &str) -> String {
+    let text = &text[..text.floor_char_boundary(MAX_NAME)];
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Reads what Docker says about a container of ours.
-pub(super) fn describe(inspected: ContainerInspectResponse) -> Result<ObservedContainer> {
+pub(crate) fn describe(inspected: ContainerInspectResponse) -> Result<ObservedContainer> {
     let labels = inspected
         .config
         .and_then(|config| config.labels)
         .unwrap_or_default();
-    let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+    let label = |name: &str| bounded(labels.get(name).map_or("", String::as_str));
     let fence = label(LABEL_FENCE)
         .parse()
         .map_err(|_| Error::answer("inspect a container", "its fence is not a number"))?;
-    let name = inspected.name.unwrap_or_default();
+    let name = bounded(&inspected.name.unwrap_or_default());
     let state = inspected.state.unwrap_or_default();
     Ok(ObservedContainer {
         name: name.trim_start_matches('/').to_owned(),
@@ -173,4 +202,82 @@ pub(super) fn describe(inspected: ContainerInspectResponse) -> Result<ObservedCo
         restarts: inspected.restart_count.unwrap_or_default(),
         error: said(&state.error.unwrap_or_default()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// What dockerd says of a container, as far as it is read.
+    fn said_of_one() -> Value {
+        json!({
+            "Name": "/berth-node-1",
+            "RestartCount": 2,
+            "State": { "Status": "running", "ExitCode": 0, "OOMKilled": false, "Error": "" },
+            "Config": { "Labels": {
+                LABEL_FENCE: "7", LABEL_COMPONENT: "node", LABEL_PLACEMENT: "placement-1",
+                LABEL_SPEC: "abc", LABEL_IMAGE: "berth/test@sha256:00",
+            } },
+        })
+    }
+
+    fn read(said: Value) -> Option<ObservedContainer> {
+        let inspected = serde_json::from_value(said).ok()?;
+        describe(inspected).ok()
+    }
+
+    #[test]
+    fn what_a_container_is_called_is_cut_and_moves_no_terminal() {
+        let mut said = said_of_one();
+        let hostile = format!("\u{1b}[2J{}", "x".repeat(1 << 20));
+        said["Name"] = json!(hostile);
+        for label in [LABEL_COMPONENT, LABEL_PLACEMENT, LABEL_SPEC, LABEL_IMAGE] {
+            said["Config"]["Labels"][label] = json!(hostile);
+        }
+        said["State"]["Error"] = json!(hostile);
+        let seen = read(said).unwrap();
+        for text in [
+            &seen.name,
+            &seen.component,
+            &seen.placement_id,
+            &seen.image,
+            &seen.error,
+        ] {
+            assert!(
+                text.len() <= 1024 && !text.contains('\u{1b}'),
+                "{}",
+                text.len()
+            );
+        }
+    }
+
+    #[test]
+    fn a_container_whose_numbers_are_none_is_not_understood() {
+        assert_eq!(read(said_of_one()).unwrap().fence, 7);
+        for fence in ["-1", "", "18446744073709551616", "0x7", "7.0"] {
+            let mut said = said_of_one();
+            said["Config"]["Labels"][LABEL_FENCE] = json!(fence);
+            assert_eq!(read(said), None, "{fence}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_type_of_a_field_breaks_the_reader(
+            pointer in prop::sample::select(vec![
+                "/Name", "/RestartCount", "/State", "/State/Status", "/State/ExitCode",
+                "/State/OOMKilled", "/Config", "/Config/Labels",
+            ]),
+            value in prop::sample::select(vec![
+                json!(null), json!(-1), json!(1e300), json!("x"), json!([[[[]]]]), json!({}),
+                json!(u64::MAX), json!(true),
+            ]),
+        ) {
+            let mut said = said_of_one();
+            *said.pointer_mut(pointer).unwrap() = value;
+            read(said);
+        }
+    }
 }

@@ -8,6 +8,8 @@ mod disk;
 mod gpu;
 mod parse;
 
+pub(crate) use parse::facts as facts_of;
+
 use crate::error::{Error, Result};
 use crate::ssh::{Exec, Session, quote};
 use std::time::Duration;
@@ -142,7 +144,7 @@ impl Session {
             Err(Error::Docker { .. }) => return Ok((String::new(), DOCKER_ROOT.to_owned())),
             Err(error) => return Err(error),
         };
-        let info = self.ask("describe itself", engine.docker.info()).await?;
+        let info = self.info().await?;
         let root = info.docker_root_dir.filter(|dir| dir.starts_with('/'));
         let root = root.unwrap_or_else(|| DOCKER_ROOT.to_owned());
         Ok((engine.version.clone(), root))

@@ -15,7 +15,7 @@ const MAX_ADDRESSES: usize = 16;
 const MADE: [&str; 5] = ["lo", "veth", "docker", "br-", "bt-"];
 
 /// All facts but those that other commands give.
-pub(super) fn facts(text: &str) -> Result<Facts> {
+pub(crate) fn facts(text: &str) -> Result<Facts> {
     let sections = sections(text);
     let section = |name: &str| sections.get(name).copied().unwrap_or_default();
     let cpu = pairs(section("cpu"), ':');

@@ -5,16 +5,16 @@
 //! purpose: `docker load`, which sends everything each time and leaves an image
 //! that does not know its digest.
 
+mod brought;
 pub mod layout;
 mod progress;
 pub(crate) mod registry;
 
 use crate::error::{Error, Result};
-use crate::files::DATA_DIR;
 use crate::harden::check_digest;
-use crate::spec::ImageRef;
-use crate::ssh::{Exec, Session, quote};
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions};
+use crate::spec::{ImageRef, PlacementRef};
+use crate::ssh::Session;
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt;
 use layout::Layout;
 use progress::Progress;
@@ -36,7 +36,7 @@ pub enum ImageSource {
 }
 
 impl Session {
-    /// Brings an image to the machine from the first source that has it.
+    /// Brings an image of a node to the machine from the first source that has it.
     /// `progress` hears a percentage and a line for people.
     ///
     /// # Errors
@@ -45,17 +45,20 @@ impl Session {
     /// ours is not what it says, [`Error::NoSpace`].
     pub async fn ensure_image(
         &self,
+        whose: &PlacementRef,
         image: &ImageRef,
         sources: &[ImageSource],
         progress: impl Fn(u8, &str) + Send + Sync,
     ) -> Result<()> {
         check_digest(&image.digest)?;
         check_repository(&image.repository)?;
-        if self.image_id(image).await?.is_some() {
+        let share = Box::pin(self.share_image(whose, &image.digest));
+        let (found, ()) = tokio::try_join!(self.image_id(image), share)?;
+        if found.is_some() {
             progress(100, "the image is there");
             return Ok(());
         }
-        self.remember_image(&image.digest).await?;
+        self.note_image(whose, &image.digest).await?;
         let mut failures = Vec::new();
         for source in sources {
             let delivered = match source {
@@ -90,13 +93,8 @@ impl Session {
     }
 
     pub(crate) async fn image_by_digest(&self, digest: &str) -> Result<Option<String>> {
-        let docker = &self.engine().await?.docker;
-        let list = docker.list_images(None::<ListImagesOptions>);
-        let images = self.ask("list images", list).await?;
-        let suffix = format!("@{digest}");
-        let found = images
-            .into_iter()
-            .find(|image| image.repo_digests.iter().any(|d| d.ends_with(&suffix)));
+        let images = self.images().await?;
+        let found = images.into_iter().find(|image| image.is(digest));
         Ok(found.map(|image| image.id))
     }
 
@@ -137,7 +135,7 @@ impl Session {
             .tag(&image.digest)
             .build();
         self.effect("pull image")?;
-        let docker = &self.engine().await?.docker;
+        let docker = &self.engine().await?.pulls;
         let mut steps = std::pin::pin!(docker.create_image(Some(options), None, None));
         let mut seen = Progress::default();
         let stall = self.config().stall_timeout;
@@ -153,22 +151,6 @@ impl Session {
         progress(100, "the image is there");
         Ok(())
     }
-
-    /// Notes, before it comes, that an image is ours to remove.
-    async fn remember_image(&self, digest: &str) -> Result<()> {
-        let (list, digest) = (images_list(), quote(digest));
-        let script = format!(
-            "set -e; mkdir -p {DATA_DIR}; grep -qxF {digest} {list} 2>/dev/null || echo {digest} >> {list}"
-        );
-        self.effect("note image")?;
-        self.root(Exec::new("noting an image", &script)).await?;
-        Ok(())
-    }
-}
-
-/// File on the machine with the digests of the images that Berth brought.
-pub(crate) fn images_list() -> String {
-    format!("{DATA_DIR}/.images")
 }
 
 fn check_repository(repository: &str) -> Result<()> {

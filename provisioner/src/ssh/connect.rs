@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A signed-in connection.
 pub(crate) type Link = Handle<Handler>;
@@ -36,8 +37,10 @@ pub(super) async fn connect(
         key: target.host_key.clone(),
         forwards,
     };
+    let ended = CancellationToken::new();
+    let guard = ended.clone().drop_guard();
     let work = async {
-        let mut link = handshake(&target.address, Some(&target.host_key), handler).await?;
+        let mut link = handshake(&target.address, Some(&target.host_key), handler, ended).await?;
         let certificate = certificate(key, credentials, &target.machine_id).await?;
         let answer = link
             .authenticate_openssh_cert(&target.user, Arc::clone(key), certificate)
@@ -53,15 +56,19 @@ pub(super) async fn connect(
             }),
         }
     };
-    timeout(within, work).await.map_err(|_| Error::Timeout {
+    let link = timeout(within, work).await.map_err(|_| Error::Timeout {
         what: "signing in to the machine",
         seconds: within.as_secs(),
-    })?
+    })??;
+    guard.disarm();
+    Ok(link)
 }
 
 /// The host key that an address shows.
 pub(super) async fn scan(address: &str, within: Duration) -> Result<HostKey> {
-    let work = handshake(address, None, Handler::Scan);
+    let ended = CancellationToken::new();
+    let _guard = ended.clone().drop_guard();
+    let work = handshake(address, None, Handler::Scan, ended);
     match timeout(within, work).await {
         Ok(Err(Error::HostKeyChanged { seen, .. })) => seen.parse(),
         Ok(Err(error)) => Err(error),
@@ -73,14 +80,26 @@ pub(super) async fn scan(address: &str, within: Duration) -> Result<HostKey> {
     }
 }
 
-async fn handshake(address: &str, pinned: Option<&HostKey>, handler: Handler) -> Result<Link> {
+/// Connects, and goes on until the keys are exchanged. The connection ends with the
+/// token: its task is not ours, and a machine that falls silent before the keys are
+/// exchanged would hold it for ever.
+async fn handshake(
+    address: &str,
+    pinned: Option<&HostKey>,
+    handler: Handler,
+    ended: CancellationToken,
+) -> Result<Link> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|e| unreachable(address, e))?;
     stream
         .set_nodelay(true)
         .map_err(|e| unreachable(address, e))?;
-    client::connect_stream(Arc::new(algorithms(pinned)), QuickAck(stream), handler)
+    let socket = Socket {
+        stream,
+        ended: Box::pin(ended.cancelled_owned()),
+    };
+    client::connect_stream(Arc::new(algorithms(pinned)), socket, handler)
         .await
         .map_err(|refusal| match refusal {
             Refusal::HostKey { expected, seen } => Error::HostKeyChanged { expected, seen },
@@ -293,37 +312,45 @@ impl client::Handler for Handler {
 
 /// A socket that acknowledges at once: sshd leaves Nagle's algorithm on, and a
 /// delayed acknowledgement costs 40 ms for each pair of small writes.
-struct QuickAck(TcpStream);
+struct Socket {
+    stream: TcpStream,
+    /// Ready when the connection is given up.
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+}
 
-impl AsyncRead for QuickAck {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.0).poll_read(cx, buf);
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             // The kernel forgets it at each read. Only speed depends on it.
-            socket2::SockRef::from(&self.0).set_tcp_quickack(true).ok();
+            socket2::SockRef::from(&self.stream)
+                .set_tcp_quickack(true)
+                .ok();
+        } else if self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         read
     }
 }
 
-impl AsyncWrite for QuickAck {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

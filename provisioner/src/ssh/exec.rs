@@ -13,6 +13,8 @@ use std::time::Duration;
 /// How often, and how long apart, a channel is asked for again.
 const OPEN_TRIES: u32 = 40;
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
+/// How much longer than a command may take its machine may take to end it.
+const GRACE: Duration = Duration::from_secs(10);
 /// Stream number of standard error in the SSH protocol.
 const STDERR: u32 = 1;
 
@@ -133,7 +135,7 @@ impl Session {
             "{prefix}timeout -k 5 {seconds} sh -c {}",
             quote(command.script)
         );
-        let grace = Duration::from_secs(10);
+        let grace = GRACE.min(self.config().call_timeout);
         self.within(
             command.what,
             command.timeout + grace,

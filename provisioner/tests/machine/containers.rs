@@ -304,7 +304,9 @@ fn work_that_is_stopped_before_any_effect_is_finished_by_the_next_try() {
         let session = machines.session(&world.target).await.unwrap();
         let (image, sources) = world.layout();
         let launch = async || {
-            session.ensure_image(&image, &sources, |_, _| ()).await?;
+            session
+                .ensure_image(&placement(1), &image, &sources, |_, _| ())
+                .await?;
             session.ensure_network(&deployment).await?;
             session.ensure_volumes(&deployment).await?;
             ensure(&session, &deployment).await?;

@@ -51,7 +51,7 @@ impl World {
     pub(crate) async fn deliver(&self, session: &Session, deployment: &Deployment) {
         let (image, sources) = self.layout();
         session
-            .ensure_image(&image, &sources, |_, _| ())
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
             .await
             .unwrap();
         session
@@ -120,11 +120,13 @@ pub(crate) struct Authority {
 impl Authority {
     pub(crate) fn new(dir: &Path) -> Self {
         let key = dir.join("authority");
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&key)
-            .status();
-        assert!(made.unwrap().success());
+        if !key.exists() {
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(&key)
+                .status();
+            assert!(made.unwrap().success());
+        }
         Self {
             dir: dir.to_owned(),
             public: fs::read_to_string(key.with_extension("pub")).unwrap(),

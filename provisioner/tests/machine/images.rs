@@ -1,6 +1,6 @@
 //! Images, and the tiny one that the tests run.
 
-use crate::harness::{World, with_machine};
+use crate::harness::{World, placement, with_machine};
 use berth_provisioner::Error;
 use berth_provisioner::images::ImageSource;
 use berth_provisioner::images::layout::Layout;
@@ -109,9 +109,14 @@ fn an_image_comes_by_digest_straight_from_a_registry_that_the_machine_trusts() {
         let (_registry, image, _) = with_registry(&world);
         let told = Mutex::new(Vec::new());
         session
-            .ensure_image(&image, &[ImageSource::Registry], |percent, _| {
-                told.lock().unwrap().push(percent);
-            })
+            .ensure_image(
+                &placement(1),
+                &image,
+                &[ImageSource::Registry],
+                |percent, _| {
+                    told.lock().unwrap().push(percent);
+                },
+            )
             .await
             .unwrap();
         let told = told.into_inner().unwrap();
@@ -135,8 +140,9 @@ fn what_a_registry_does_not_have_or_falsifies_or_cannot_send_comes_from_us() {
             ..image.clone()
         };
         registry.falsify(&image.digest).unwrap();
+        let whose = placement(1);
         for wrong in [&unknown, &image] {
-            let refused = session.ensure_image(wrong, &[ImageSource::Registry], |_, _| ());
+            let refused = session.ensure_image(&whose, wrong, &[ImageSource::Registry], |_, _| ());
             let refused = refused.await;
             assert!(matches!(refused, Err(Error::NoImage { .. })), "{refused:?}");
             assert_eq!(world.root("docker images --all --quiet"), "");
@@ -144,13 +150,13 @@ fn what_a_registry_does_not_have_or_falsifies_or_cannot_send_comes_from_us() {
 
         let sources = [ImageSource::Registry, layout];
         session
-            .ensure_image(&image, &sources, |_, _| ())
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
             .await
             .unwrap();
         world.root("docker rmi --force $(docker images --all --quiet)");
         drop(registry);
         session
-            .ensure_image(&image, &sources, |_, _| ())
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
             .await
             .unwrap();
     });
@@ -164,14 +170,14 @@ fn an_image_comes_through_the_session_and_is_found_the_second_time() {
         let told = Mutex::new(Vec::new());
         let progress = |percent: u8, _: &str| told.lock().unwrap().push(percent);
         session
-            .ensure_image(&image, &sources, progress)
+            .ensure_image(&placement(1), &image, &sources, progress)
             .await
             .unwrap();
         let first = std::mem::take(&mut *told.lock().unwrap());
         assert!(first.is_sorted() && first.ends_with(&[100]), "{first:?}");
 
         session
-            .ensure_image(&image, &sources, progress)
+            .ensure_image(&placement(1), &image, &sources, progress)
             .await
             .unwrap();
         assert_eq!(*told.lock().unwrap(), [100]);
@@ -189,11 +195,12 @@ fn the_next_source_is_tried_when_the_registry_cannot_be_reached() {
     with_machine(async |world| {
         let session = world.session().await;
         let (image, [layout]) = world.layout();
-        let none = session.ensure_image(&image, &[ImageSource::Registry], |_, _| ());
+        let whose = placement(1);
+        let none = session.ensure_image(&whose, &image, &[ImageSource::Registry], |_, _| ());
         assert!(matches!(none.await, Err(Error::NoImage { .. })));
         let sources = [ImageSource::Registry, layout];
         session
-            .ensure_image(&image, &sources, |_, _| ())
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
             .await
             .unwrap();
     });
@@ -212,13 +219,15 @@ fn an_image_that_finds_no_room_comes_once_there_is_some() {
         );
         let session = world.session().await;
         let (image, sources) = world.layout();
-        let full = session.ensure_image(&image, &sources, |_, _| ()).await;
+        let full = session
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
+            .await;
         assert!(matches!(full, Err(Error::NoSpace { .. })), "{full:?}");
         assert_eq!(world.root("docker images --all --quiet"), "");
 
         world.root("mount -o remount,size=200m /var/lib/docker");
         session
-            .ensure_image(&image, &sources, |_, _| ())
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
             .await
             .unwrap();
     });
@@ -251,7 +260,7 @@ fn only_the_parts_of_the_image_can_be_fetched_while_it_is_offered() {
                 std::thread::spawn(move || command.output().unwrap())
             });
             session
-                .ensure_image(&image, &sources, |_, _| ())
+                .ensure_image(&placement(1), &image, &sources, |_, _| ())
                 .await
                 .unwrap();
             let got = thief.unwrap().join().unwrap();
@@ -285,7 +294,9 @@ fn a_layout_that_was_tampered_with_is_refused() {
         let good = fs::read(&blob).unwrap();
         fs::write(&blob, [&good[..], b" "].concat()).unwrap();
         let sources = [ImageSource::Layout(layout.clone())];
-        let refused = session.ensure_image(&image, &sources, |_, _| ()).await;
+        let refused = session
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
+            .await;
         assert!(
             matches!(refused, Err(Error::DigestMismatch { .. })),
             "{refused:?}"
@@ -300,7 +311,9 @@ fn a_layout_that_was_tampered_with_is_refused() {
         let last = bytes.len() / 2;
         bytes[last] ^= 1;
         fs::write(&layer, bytes).unwrap();
-        let refused = session.ensure_image(&image, &sources, |_, _| ()).await;
+        let refused = session
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
+            .await;
         assert!(matches!(refused, Err(Error::NoImage { .. })), "{refused:?}");
         assert!(
             !world

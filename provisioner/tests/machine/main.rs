@@ -14,5 +14,6 @@ mod firewall;
 mod harness;
 mod hostile;
 mod images;
+mod liar;
 mod session;
 mod wipe;

@@ -93,7 +93,7 @@ fn what_is_not_ours_survives_a_wipe() {
         let session = world.session().await;
         let (image, sources) = world.layout();
         session
-            .ensure_image(&image, &sources, |_, _| ())
+            .ensure_image(&placement(1), &image, &sources, |_, _| ())
             .await
             .unwrap();
         world.root(
@@ -104,5 +104,64 @@ fn what_is_not_ours_survives_a_wipe() {
         assert_eq!(report, Default::default());
         let theirs = world.root("docker ps -a --format '{{.Names}}'; docker volume ls -q");
         assert_eq!(theirs, "theirs\ntheirs\n");
+    });
+}
+
+/// Images, and what is noted of them.
+const IMAGES: &str = "docker images -aq; ls -A /var/lib/berth/.brought";
+
+#[test]
+fn an_image_goes_with_the_last_node_that_it_was_brought_for() {
+    with_machine(async |world| {
+        let session = world.session().await;
+        let (image, sources) = world.layout();
+        let neighbour = PlacementRef {
+            node_id: "node-2".to_owned(),
+            placement_id: "placement-9".to_owned(),
+            fence: 1,
+        };
+        let bring = async |whose: &PlacementRef| {
+            let brought = session.ensure_image(whose, &image, &sources, |_, _| ());
+            brought.await.unwrap();
+        };
+        // Neither comes to a container.
+        bring(&placement(1)).await;
+        bring(&neighbour).await;
+        let report = session.wipe_placement(&placement(1)).await.unwrap();
+        assert_eq!(report.images, [""; 0]);
+        let report = session.wipe_placement(&neighbour).await.unwrap();
+        assert_eq!(report.images, [image.digest.as_str()]);
+        assert_eq!(world.root(IMAGES), "");
+
+        // What another version needs is kept, and what it does not need goes.
+        bring(&placement(1)).await;
+        let mut deployment = deployment(1, &image);
+        let pruned = session.prune_images(&deployment).await.unwrap();
+        assert_eq!(pruned, [""; 0]);
+        deployment.containers[0].image.digest = format!("sha256:{}", "0".repeat(64));
+        bring(&neighbour).await;
+        let pruned = session.prune_images(&deployment).await.unwrap();
+        assert_eq!(pruned, [""; 0], "the neighbour has it");
+        session.wipe_placement(&neighbour).await.unwrap();
+        assert_eq!(world.root(IMAGES), "");
+    });
+}
+
+#[test]
+fn an_image_that_the_owner_had_before_stays() {
+    with_machine(async |world| {
+        let session = world.session().await;
+        let (image, sources) = world.layout();
+        let whose = placement(1);
+        let bring = async || {
+            let brought = session.ensure_image(&whose, &image, &sources, |_, _| ());
+            brought.await.unwrap();
+        };
+        bring().await;
+        world.root("rm -r /var/lib/berth/.brought");
+        bring().await;
+        session.wipe_placement(&placement(1)).await.unwrap();
+        session.wipe_machine().await.unwrap();
+        assert_ne!(world.root("docker images -aq"), "");
     });
 }
