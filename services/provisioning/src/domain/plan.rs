@@ -4,7 +4,8 @@
 //! Decides with values of its own and names nothing of the machine side. What
 //! cannot be seen from here (whether an image was delivered, whether the
 //! firewall is right) is ordered whenever a container has to be made, and costs
-//! little where it is so already.
+//! little where it is so already. The rules of the firewall live in memory like
+//! the secrets and the certificate: a reboot takes all of them.
 
 use std::collections::BTreeSet;
 
@@ -141,7 +142,9 @@ pub fn plan(intended: &Intended, found: &Found) -> Result<Vec<Step>, Newer> {
         .collect();
     let images: BTreeSet<&String> = missing.iter().map(|c| &c.image).collect();
     steps.extend(images.into_iter().cloned().map(Step::Image));
-    if !missing.is_empty() || !intended.secrets.is_subset(&found.files) {
+    let secret = intended.secrets.is_subset(&found.files);
+    let certified = found.files.contains(&intended.certificate);
+    if !missing.is_empty() || !secret {
         steps.push(Step::Secrets);
     }
     if !missing.is_empty() {
@@ -152,7 +155,7 @@ pub fn plan(intended: &Intended, found: &Found) -> Result<Vec<Step>, Newer> {
     if !missing.is_empty() || !whole {
         steps.push(Step::Network);
     }
-    if !missing.is_empty() {
+    if !missing.is_empty() || !secret || !certified {
         steps.push(Step::Firewall);
     }
     for wanted in &intended.containers {
@@ -165,7 +168,7 @@ pub fn plan(intended: &Intended, found: &Found) -> Result<Vec<Step>, Newer> {
             Some(Activity::Up) => {}
         }
     }
-    if !found.files.contains(&intended.certificate) {
+    if !certified {
         steps.push(Step::Certificate);
     }
     Ok(steps)
@@ -254,17 +257,17 @@ mod tests {
                         .iter_mut()
                         .for_each(|c| c.activity = Activity::Down);
                 },
-                "secrets start:b-node start:b-agent certificate",
+                "secrets firewall start:b-node start:b-agent certificate",
             ),
             (
                 "one secret is missing",
                 |f| f.files = set(&["/run/cert"]),
-                "secrets",
+                "secrets firewall",
             ),
             (
                 "no certificate",
                 |f| f.files = set(&["/run/key"]),
-                "certificate",
+                "firewall certificate",
             ),
             (
                 "a stopped container",

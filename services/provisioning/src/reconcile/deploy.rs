@@ -93,6 +93,23 @@ pub(super) async fn forget_older(job: &Job<'_>, here: &Here) -> Result<Vec<Place
     Ok(older)
 }
 
+/// Removes the images of versions that the node had before. What Docker does not
+/// let go of stays until the node is retired.
+pub(super) async fn prune(job: &Job<'_>, here: &Here) -> Result<(), Halt> {
+    let deployment = rendered(job, here).await?;
+    let pruned = job
+        .context
+        .site
+        .act(&here.target, &deployment, Action::Prune);
+    match pruned.await.map_err(Halt::from) {
+        Err(Halt::Fail(why)) => {
+            let message = format!("an image that nothing needs stays there: {why}");
+            Ok(job.note(Step::new("image", message)).await?)
+        }
+        done => done,
+    }
+}
+
 /// What is to stand on the machine.
 pub(super) async fn rendered(job: &Job<'_>, here: &Here) -> Result<Deployment, Halt> {
     let context = job.context;

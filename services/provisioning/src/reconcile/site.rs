@@ -59,6 +59,8 @@ pub enum Action<'a> {
     Remove(&'a str),
     /// Remove the secrets of an older placement, of which no container is left.
     Forget(PlacementId),
+    /// Remove the images of versions that the node had before.
+    Prune,
 }
 
 /// All machines.
@@ -141,7 +143,7 @@ impl Site for Machines {
             match action {
                 Action::Prepare => session.prepare(&Preparation::default()).await.map(drop),
                 Action::Image(image, sources, progress) => {
-                    session.ensure_image(image, sources, progress).await
+                    session.ensure_image(whose, image, sources, progress).await
                 }
                 Action::Secrets(dirs, files) => {
                     session.make_dirs(whose, dirs).await?;
@@ -161,6 +163,7 @@ impl Site for Machines {
                 Action::Start(name) => session.start(whose, name).await,
                 Action::Stop(name, patience) => session.stop(whose, name, patience).await,
                 Action::Remove(name) => session.remove(whose, name).await,
+                Action::Prune => session.prune_images(deployment).await.map(drop),
                 Action::Forget(older) => {
                     let script = format!("rm -rf -- {SECRETS_DIR}/{older}");
                     let remove = Exec::new("removing old secrets", &script);

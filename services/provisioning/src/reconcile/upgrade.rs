@@ -334,6 +334,7 @@ async fn pass(job: &Job<'_>, upgrade: &Upgrade) -> Result<Outcome, Halt> {
     let Some(here) = job.here().await? else {
         return Ok(Outcome::Again);
     };
+    deploy::prune(job, &here).await?;
     let (id, share) = (here.placement.id, share(job, &here, &entry));
     job.commit(async |txn| {
         let (event, why) = (UpgradeEvent::Pass, &upgrade.reason);

@@ -22,6 +22,9 @@ use tokio::sync::Notify;
 const DATA: &str = "/var/lib/berth";
 const SECRETS: &str = "/run/berth";
 
+/// Processors and bytes of memory that the machine has.
+pub(crate) const HARDWARE: (u32, u64) = (4, 8 << 30);
+
 /// What stands on the machine, and what it does next.
 #[derive(Default)]
 pub(crate) struct Standing {
@@ -32,8 +35,8 @@ pub(crate) struct Standing {
     pub(crate) files: Vec<(String, u32, Vec<u8>)>,
     /// Folders of secrets.
     pub(crate) dirs: BTreeSet<String>,
-    /// Images by digest.
-    pub(crate) images: BTreeSet<String>,
+    /// Images by digest, each with the nodes that it was brought for.
+    pub(crate) images: BTreeMap<String, BTreeSet<String>>,
     /// Ports that are open, by node.
     pub(crate) firewall: BTreeMap<String, Vec<u16>>,
     /// The node of each placement that secrets were brought for.
@@ -55,8 +58,8 @@ pub(crate) struct Standing {
     /// What somebody changed by hand, until it is put right; with what is done
     /// that puts it right.
     pub(crate) changed: Vec<(&'static str, Difference)>,
-    /// Processors that are left of four, when some are gone.
-    pub(crate) cores: Option<u32>,
+    /// Processors and bytes of memory, where they are not [`HARDWARE`].
+    pub(crate) hardware: Option<(u32, u64)>,
     /// A host key that is not the one it had.
     pub(crate) shown_key: Option<&'static str>,
     /// How often it was compared with what should stand.
@@ -146,7 +149,7 @@ impl Standing {
             return Ok(());
         }
         self.remove(whose, &spec.name)?;
-        if !self.images.contains(&spec.image.digest) {
+        if !self.images.contains_key(&spec.image.digest) {
             return Err(Error::NoImage {
                 image: spec.image.to_string(),
                 why: "it was not delivered yet".to_owned(),
@@ -273,12 +276,7 @@ impl Standing {
             self.remove(whose, &container.name)?;
             report.containers.push(container.name.clone());
         }
-        let used: BTreeSet<_> = self.containers.iter().map(|c| digest(&c.image)).collect();
-        for image in ours.containers.iter().map(|c| digest(&c.image)) {
-            if !used.contains(&image) && self.images.remove(&image) {
-                report.images.push(image);
-            }
-        }
+        report.images = self.forget_images(&whose.node_id, &BTreeSet::new());
         self.volumes.retain(|name| !of_node(&whose.node_id, name));
         self.networks.retain(|name| !of_node(&whose.node_id, name));
         self.firewall.remove(&whose.node_id);
@@ -296,6 +294,28 @@ impl Standing {
         report.networks = ours.networks;
         report.files = u64::try_from(ours.files.len()).unwrap();
         Ok(report)
+    }
+
+    /// An image comes for a node, or is there.
+    pub(crate) fn bring(&mut self, whose: &PlacementRef, digest: &str) {
+        let nodes = self.images.entry(digest.to_owned()).or_default();
+        nodes.insert(whose.node_id.clone());
+    }
+
+    /// A node has no images but these; those that went with it.
+    pub(crate) fn forget_images(&mut self, node: &str, wanted: &BTreeSet<String>) -> Vec<String> {
+        let (mut gone, used) = (Vec::new(), &self.containers);
+        self.images.retain(|digest, nodes| {
+            let is_used = used.iter().any(|c| c.image.ends_with(digest.as_str()));
+            if is_used || wanted.contains(digest) || !nodes.remove(node) {
+                return true;
+            }
+            if nodes.is_empty() {
+                gone.push(digest.clone());
+            }
+            !nodes.is_empty()
+        });
+        gone
     }
 
     /// Removes all that was ever brought.
@@ -321,8 +341,4 @@ fn folders(whose: &PlacementRef) -> (String, String) {
         format!("{DATA}/{}/", whose.node_id),
         format!("{SECRETS}/{}/", whose.placement_id),
     )
-}
-
-fn digest(image: &str) -> String {
-    image.rsplit('@').next().unwrap().to_owned()
 }

@@ -76,8 +76,8 @@ impl Call {
                 let count = bind.public_keys.len();
                 format!("signer bind {count} under {}", bind.fence)
             }
-            Self::Advance(advance) => format!("signer fence {}", advance.fence),
-            Self::Grant(grant) => format!("signer grant {}", grant.fence),
+            Self::Advance(advance) => format!("signer fence moves under {}", advance.fence),
+            Self::Grant(grant) => format!("signer grant under {}", grant.fence),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A machine that is scripted: it remembers what was brought to it, and breaks
 //! when told to. It is no real machine and says so in its facts.
 
-use crate::machine::Standing;
+use crate::machine::{HARDWARE, Standing};
 use berth_provisioner::docker::{Answered, Call, LogLine, LogQuery, Observed};
 use berth_provisioner::drift::Drift;
 use berth_provisioner::facts::{Disk, Facts};
@@ -70,7 +70,7 @@ impl ScriptedSite {
             Action::Prepare => {}
             Action::Image(image, _, progress) => {
                 progress(40, "2 of 5 layers");
-                standing.images.insert(image.digest.clone());
+                standing.bring(whose, &image.digest);
             }
             Action::Secrets(dirs, files) => {
                 let dirs = dirs.iter().map(|dir| dir.path.clone());
@@ -94,6 +94,11 @@ impl ScriptedSite {
             }
             Action::Remove(name) => standing.remove(whose, name)?,
             Action::Forget(older) => standing.forget(&older.to_string()),
+            Action::Prune => {
+                let wanted = deployment.containers.iter();
+                let wanted = wanted.map(|c| c.image.digest.clone()).collect();
+                standing.forget_images(&whose.node_id, &wanted);
+            }
         }
         Ok(())
     }
@@ -117,14 +122,15 @@ pub(crate) fn line(action: Action<'_>) -> String {
         Action::Stop(name, _) => format!("stop {}", component(name)),
         Action::Remove(name) => format!("remove {}", component(name)),
         Action::Forget(_) => "forget".to_owned(),
+        Action::Prune => "prune".to_owned(),
     }
 }
 
-fn facts(cpu_cores: u32) -> Facts {
+fn facts((cpu_cores, memory_bytes): (u32, u64)) -> Facts {
     Facts {
         os: "a scripted machine, not a real one".to_owned(),
         cpu_cores,
-        memory_bytes: 8 << 30,
+        memory_bytes,
         disks: vec![Disk::default()],
         ..Facts::default()
     }
@@ -141,13 +147,14 @@ impl Site for ScriptedSite {
     }
 
     fn measure<'a>(&'a self, _at: &'a Target) -> Answer<'a, Facts> {
-        let facts = facts(4);
+        let facts = facts(HARDWARE);
         Box::pin(ready(self.effect("measure".to_owned()).map(|_| facts)))
     }
 
     fn hardware<'a>(&'a self, _at: &'a Target) -> Answer<'a, Facts> {
-        let cores = self.reach().map(|standing| standing.cores.unwrap_or(4));
-        Box::pin(ready(cores.map(facts)))
+        let reached = self.reach();
+        let hardware = reached.map(|standing| standing.hardware.unwrap_or(HARDWARE));
+        Box::pin(ready(hardware.map(facts)))
     }
 
     fn drift<'a>(&'a self, _at: &'a Target, _of: &'a Deployment) -> Answer<'a, Drift> {

@@ -11,11 +11,22 @@ use sha2::{Digest as _, Sha256};
 
 const GENESIS: &[u8] = b"{\"of\": \"a test\"}\n";
 
+/// The version that nodes are upgraded to.
+pub(super) const OTHER: &str = "other";
+
+/// The images of a version have this digest.
+pub(super) fn digest(version: &str) -> String {
+    let digit = if version == OTHER { "6" } else { "5" };
+    format!("sha256:{}", digit.repeat(64))
+}
+
 /// A chain with a role.
 #[derive(Clone)]
 pub(super) struct Subject {
     pub(super) entry: ChainEntry,
+    /// The entry, and that of [`OTHER`], which nodes are not launched with.
     text: String,
+    other: String,
     pub(super) validators: Vec<String>,
 }
 
@@ -37,21 +48,19 @@ impl Subject {
         Self::new(&text, vec![key("aa"), key("bb")])
     }
 
-    /// The entry as it stands after `pin` and `register`.
+    /// A chain that is registered in two versions, each of which reads the other's data.
     fn new(text: &str, validators: Vec<String>) -> Self {
-        let mut text = text.to_owned();
-        for component in ChainEntry::parse(&text).unwrap().components {
-            let digest = format!("sha256:{}", "5".repeat(64));
-            text = chain::pin(&text, &component.name, &digest).unwrap();
-        }
-        let change = BootstrapChange {
-            genesis_sha256: Some(hex(&Sha256::digest(GENESIS))),
-            ..BootstrapChange::default()
+        let version = ChainEntry::parse(text).unwrap().version;
+        let reads = |text: &str, other: &str| {
+            let upgrade = format!("[upgrade]\nrollback_to = [\"{other}\"]");
+            text.replacen("[upgrade]", &upgrade, 1)
         };
-        let text = chain::with_bootstrap(&text, &change).unwrap();
+        let other = text.replace(&format!("\"{version}\""), &format!("\"{OTHER}\""));
+        let text = registered(&reads(text, OTHER), &digest(&version));
         Self {
             entry: ChainEntry::parse(&text).unwrap(),
             text,
+            other: registered(&reads(&other, &version), &digest(OTHER)),
             validators,
         }
     }
@@ -67,13 +76,15 @@ impl Subject {
 
     pub(super) async fn register(&self, api: &Api, account: AccountId) {
         let genesis = self.entry.bootstrap.genesis.as_ref().unwrap();
-        let message = pb::RegisterChainRequest {
-            request_id: request_id(),
-            chain_toml: self.text.clone(),
-            files: [(genesis.file.clone(), GENESIS.to_vec())].into(),
-            ..pb::RegisterChainRequest::default()
-        };
-        api.register_chain(from(account, message)).await.unwrap();
+        for text in [&self.other, &self.text] {
+            let message = pb::RegisterChainRequest {
+                request_id: request_id(),
+                chain_toml: text.clone(),
+                files: [(genesis.file.clone(), GENESIS.to_vec())].into(),
+                ..pb::RegisterChainRequest::default()
+            };
+            api.register_chain(from(account, message)).await.unwrap();
+        }
     }
 
     /// A wish for a node of it.
@@ -89,6 +100,19 @@ impl Subject {
         }
         wish
     }
+}
+
+/// An entry as it stands after `pin` and `register`.
+fn registered(text: &str, digest: &str) -> String {
+    let mut text = text.to_owned();
+    for component in ChainEntry::parse(&text).unwrap().components {
+        text = chain::pin(&text, &component.name, digest).unwrap();
+    }
+    let change = BootstrapChange {
+        genesis_sha256: Some(hex(&Sha256::digest(GENESIS))),
+        ..BootstrapChange::default()
+    };
+    chain::with_bootstrap(&text, &change).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {

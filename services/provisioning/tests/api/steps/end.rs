@@ -2,8 +2,9 @@
 //! the other services, in the database. Names that each life has of its own are
 //! replaced, so that the end of one life compares with that of another.
 
-use super::chains::Subject;
-use super::life::{NODE, Part, Stage};
+use super::chains::{Subject, digest};
+use super::life::{NODE, Since, Stage};
+use super::parts::Part;
 use crate::support::state;
 use berth_proto::leasing::v1::lease_status::State as LeaseState;
 use berth_proto::provisioning::v1 as pb;
@@ -16,11 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
     state: State,
-    fence: u64,
-    /// Of the node, by state: their count.
+    /// Whether its version is another one than before.
+    upgraded: bool,
+    /// Here and below: more than the newest one before.
+    fence: i64,
+    /// Of the node and still on a machine, by state: their count.
     placements: BTreeMap<String, i64>,
     /// Component, fence, whether it is of the current placement, what it does.
-    containers: BTreeSet<(String, u64, bool, String)>,
+    containers: BTreeSet<(String, i64, bool, String)>,
     /// Volumes, networks, files, folders, images and open ports.
     left: BTreeSet<String>,
     /// Leases, by state.
@@ -30,29 +34,39 @@ pub(super) struct End {
     /// Secrets in Vault, and whether the machine has that value.
     secrets: BTreeSet<(String, bool)>,
     /// Fence that the signer knows, and under which it signs.
-    signer: Option<(u64, bool)>,
+    signer: Option<(i64, bool)>,
     /// Validators that are bound to the node.
     bound: usize,
     /// Fence that monitoring expects, whether it is to run, and whether it is of
     /// the current placement.
-    target: Option<(u64, bool, bool)>,
+    target: Option<(i64, bool, bool)>,
     /// Machines that wait for something.
     work: usize,
 }
 
+impl Since {
+    /// How much more a fence is; 0 where there is none.
+    fn more(&self, fence: u64) -> i64 {
+        match i64::try_from(fence).unwrap() {
+            0 => 0,
+            fence => fence - self.fence,
+        }
+    }
+}
+
 impl Stage {
     /// How everything stands.
-    pub(super) async fn end(&self, subject: &Subject) -> End {
+    pub(super) async fn end(&self, subject: &Subject, since: &Since) -> End {
         let node = self.node().await;
         End {
             placements: self.placements(&node).await,
             secrets: self.secrets(subject, &node).await,
-            ..self.told(&node)
+            ..self.told(&node, since)
         }
     }
 
     /// On the machine and in the other services.
-    fn told(&self, node: &pb::Node) -> End {
+    fn told(&self, node: &pb::Node, since: &Since) -> End {
         let status = node.status.clone().unwrap();
         let placement = status.placement.unwrap_or_default();
         let known = self.all.world.known();
@@ -68,13 +82,14 @@ impl Stage {
         let target = known.target.as_ref().map(|target| {
             assert_eq!(target.node_id, node.id);
             let current = target.placement_id == placement.id;
-            (target.fence, target.running, current)
+            (since.more(target.fence), target.running, current)
         });
         End {
             state: state(node),
-            fence: placement.fence,
+            upgraded: status.version != since.version,
+            fence: since.more(placement.fence),
             placements: BTreeMap::new(),
-            containers: self.containers(&placement),
+            containers: self.containers(&placement, since),
             left: self.left(node, &placement),
             leases,
             held: (
@@ -82,18 +97,27 @@ impl Stage {
                 known.ledger.len(),
             ),
             secrets: BTreeSet::new(),
-            signer: signer.map(|held| (held.fence, held.granted)),
+            signer: signer.map(|held| (since.more(held.fence), held.granted)),
             bound: bound.count(),
             target,
             work: known.work.len(),
         }
     }
 
-    fn containers(&self, current: &pb::Placement) -> BTreeSet<(String, u64, bool, String)> {
+    fn containers(
+        &self,
+        current: &pb::Placement,
+        since: &Since,
+    ) -> BTreeSet<(String, i64, bool, String)> {
         let standing = self.all.site.standing();
         let all = standing.containers.iter().map(|c| {
             let ours = c.placement_id == current.id;
-            (c.component.clone(), c.fence, ours, format!("{:?}", c.state))
+            (
+                c.component.clone(),
+                since.more(c.fence),
+                ours,
+                format!("{:?}", c.state),
+            )
         });
         let set: BTreeSet<_> = all.collect();
         assert_eq!(set.len(), standing.containers.len(), "each is there once");
@@ -107,7 +131,7 @@ impl Stage {
             ("volume", Vec::from_iter(&standing.volumes)),
             ("network", Vec::from_iter(&standing.networks)),
             ("folder", Vec::from_iter(&standing.dirs)),
-            ("image", Vec::from_iter(&standing.images)),
+            ("image", standing.images.keys().collect()),
             (
                 "file",
                 standing.files.iter().map(|(path, _, _)| path).collect(),
@@ -120,7 +144,9 @@ impl Stage {
         for (node, ports) in &standing.firewall {
             left.insert(format!("ports {ports:?} of {node}"));
         }
+        let image = digest(&node.status.as_ref().unwrap().version);
         let plain = |line: &String| {
+            let line = line.replace(&image, "IMAGE");
             let line = line.replace(&node.id, "NODE").replace(short, "SHORT");
             if current.id.is_empty() {
                 line
@@ -132,7 +158,8 @@ impl Stage {
     }
 
     async fn placements(&self, node: &pb::Node) -> BTreeMap<String, i64> {
-        let count = "select state, count(*) from placement where node_id = $1::uuid group by 1";
+        let count = "select state, count(*) from placement 
+            where node_id = $1::uuid and state <> 'wiped' group by 1";
         let counted: Vec<(String, i64)> = sqlx::query_as(count)
             .bind(node.id.trim_start_matches("node-"))
             .fetch_all(&self.all.api.db)
@@ -160,8 +187,9 @@ impl End {
     /// What must hold at this rest, whatever happened on the way there.
     pub(super) fn holds(&self, subject: &Subject, part: Part) {
         assert_eq!(self.state, part.rest(), "{NODE}");
+        assert_eq!(self.upgraded, part == Part::Upgrade, "{self:#?}");
         let current =
-            |(_, fence, ours, _): &(String, u64, bool, String)| *ours && *fence == self.fence;
+            |(_, fence, ours, _): &(String, i64, bool, String)| *ours && *fence == self.fence;
         assert!(self.containers.iter().all(current), "{self:#?}");
         assert_eq!(self.placements.get("fenced"), None, "{self:#?}");
         assert_eq!(self.work, 0, "{self:#?}");

@@ -2,18 +2,16 @@
 //! effect is watched.
 
 use super::chains::Subject;
+use super::end::End;
+use super::parts::Part;
 use super::vault::front;
 use super::watched::Watched;
 use crate::effects::{Effects, Fault, Halted};
-use crate::support::{Whole, from, get, request_id, state};
+use crate::support::{Whole, get, state};
 use berth_proto::inventory::v1 as inventory;
-use berth_proto::inventory::v1::machine_work::Kind;
-use berth_proto::leasing::v1::lease_status::CloseReason;
 use berth_proto::provisioning::v1 as pb;
 use berth_proto::provisioning::v1::node_status::State;
-use berth_proto::provisioning::v1::provisioning_service_server::ProvisioningService as _;
 use berth_provisioning::reconcile::{self, Context};
-use berth_runtime::reconcile::wake;
 use berth_secrets::{Vault, VaultConfig, deliver_secret_id};
 use futures::future::BoxFuture;
 use sqlx::PgPool;
@@ -24,63 +22,23 @@ use tokio::task::JoinSet;
 
 /// The node of all lives; each is another one.
 pub(super) const NODE: &str = "n1";
+/// Processors and bytes of memory of the machine.
+const LARGE: (u32, u64) = (16, 32 << 30);
 /// Most turns to a state of rest.
 const TURNS: usize = 100;
 
-/// What is asked of a node or of its machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
-    Launch,
-    Stop,
-    Start,
-    Change,
-    Wipe,
-    Retire,
-}
-
-/// A life, part after part.
-pub(super) struct Life {
-    /// How it begins, undisturbed.
-    pub(super) begins: &'static [Part],
-    /// Where every effect goes wrong once.
-    pub(super) broken: &'static [Part],
-}
-
-/// All lives. Whatever has steps of its own belongs here; its effects are found
-/// by running it.
-pub(super) const LIVES: [Life; 2] = [
-    Life {
-        begins: &[],
-        broken: &[
-            Part::Launch,
-            Part::Stop,
-            Part::Start,
-            Part::Change,
-            Part::Retire,
-        ],
-    },
-    Life {
-        begins: &[Part::Launch],
-        broken: &[Part::Wipe, Part::Retire],
-    },
-];
-
-impl Part {
-    /// Where it comes to rest.
-    pub(super) fn rest(self) -> State {
-        match self {
-            Self::Launch | Self::Start | Self::Change => State::Running,
-            Self::Stop => State::Stopped,
-            Self::Wipe => State::Failed,
-            Self::Retire => State::Retired,
-        }
-    }
+/// What a node had before a part of its life.
+pub(super) struct Since {
+    /// Newest fence.
+    pub(super) fence: i64,
+    /// Version of its chain.
+    pub(super) version: String,
 }
 
 /// The service, watched, with one node.
 pub(super) struct Stage {
     pub(super) all: Whole,
-    context: Context,
+    pub(super) context: Context,
     _folder: TempDir,
     _tasks: JoinSet<()>,
 }
@@ -105,11 +63,12 @@ impl Stage {
             ..all.context.clone()
         };
         subject.register(&all.api, all.account).await;
+        all.site.standing().hardware = Some(LARGE);
         {
             let mut known = all.world.known();
             let status = known.machine.status.as_mut().unwrap();
             let facts = status.facts.as_mut().unwrap();
-            (facts.cpu_cores, facts.memory_bytes) = (16, 32 << 30);
+            (facts.cpu_cores, facts.memory_bytes) = LARGE;
             facts.disks.push(inventory::Disk {
                 free_bytes: 1 << 40,
                 ..inventory::Disk::default()
@@ -133,28 +92,26 @@ impl Stage {
         &self.all.world.effects
     }
 
-    /// Another node on another lease: what was known of the last one is forgotten.
-    pub(super) fn begin(&self) {
-        let mut known = self.all.world.known();
-        known.leases.clear();
-        known.ledger.clear();
-    }
-
     pub(super) async fn node(&self) -> pb::Node {
         get(&self.all.api, self.all.account, NODE).await.unwrap()
     }
 
-    /// Lives through one part, with one effect going wrong; its effects.
+    /// Lives through one part, with one effect going wrong: its effects, and
+    /// where it ends, which is a state of rest in which nothing is left over.
     pub(super) async fn live(
         &self,
         subject: &Subject,
         part: Part,
         fault: Option<(usize, Fault)>,
-    ) -> Vec<String> {
+    ) -> (Vec<String>, End) {
+        let since = self.since(subject, part).await;
         self.effects().watch(fault);
-        self.ask(subject, part).await;
+        self.ask(subject, part, &since).await;
         self.rest(part).await;
         let seen = self.effects().finish();
+        // Fences are compared at the end.
+        let named = |effect: String| effect.split(" under ").next().map(str::to_owned);
+        let seen = seen.into_iter().filter_map(named).collect();
         // What came late is put right by the next look.
         let late = matches!(fault, Some((_, Fault::ClaimLost)));
         for _ in 0..if late { 2 } else { 0 } {
@@ -165,7 +122,31 @@ impl Stage {
                 .unwrap();
         }
         self.rest(part).await;
-        seen
+        let end = self.end(subject, &since).await;
+        end.holds(subject, part);
+        (seen, end)
+    }
+
+    async fn since(&self, subject: &Subject, part: Part) -> Since {
+        if part == Part::Launch {
+            // Another node on another lease: what was known of the last one is forgotten.
+            let mut known = self.all.world.known();
+            known.leases.clear();
+            known.ledger.clear();
+            return Since {
+                fence: 0,
+                version: subject.entry.version.clone(),
+            };
+        }
+        let node = self.node().await;
+        let newest = "select coalesce(max(fence), 0) from placement where node_id = $1::uuid";
+        let fence = sqlx::query_scalar(newest)
+            .bind(node.id.trim_start_matches("node-"))
+            .fetch_one(&self.context.db);
+        Since {
+            fence: fence.await.unwrap(),
+            version: node.status.unwrap().version,
+        }
     }
 
     /// Works until the node is at rest.
@@ -180,7 +161,8 @@ impl Stage {
     }
 
     async fn rests(&self, part: Part) -> bool {
-        if state(&self.node().await) != part.rest() {
+        let node = self.node().await;
+        if state(&node) != part.rest() || !self.is_done(part, &node) {
             return false;
         }
         let left: i64 = sqlx::query_scalar("select count(*) from work")
@@ -196,6 +178,7 @@ impl Stage {
     fn turn(&self, part: Part) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.due().await;
+            self.meanwhile(part).await;
             let worker = reconcile::reconciler(&self.context, 1);
             let mut turn = pin!(worker.turn());
             let halted = tokio::select! {
@@ -220,76 +203,11 @@ impl Stage {
     async fn due(&self) {
         let due = "update work set claimed_until = null, not_before = now() -
             make_interval(secs => case kind when 'machine' then 2 else 1 end)";
-        sqlx::query(due).execute(&self.context.db).await.unwrap();
+        self.sql(due).await;
     }
 
-    async fn ask(&self, subject: &Subject, part: Part) {
-        let (api, account) = (&self.all.api, self.all.account);
-        let (request_id, node_id) = (request_id(), NODE.to_owned());
-        match part {
-            Part::Launch => {
-                let wish = subject.wish(NODE);
-                api.launch_node(from(account, wish)).await.map(drop)
-            }
-            Part::Stop => {
-                let stop = pb::StopNodeRequest {
-                    request_id,
-                    node_id,
-                };
-                api.stop_node(from(account, stop)).await.map(drop)
-            }
-            Part::Start => {
-                let start = pb::StartNodeRequest {
-                    request_id,
-                    node_id,
-                };
-                api.start_node(from(account, start)).await.map(drop)
-            }
-            Part::Change => {
-                let mut spec = subject.wish(NODE).spec.unwrap();
-                let louder = ("log_level".to_owned(), "debug".to_owned());
-                spec.settings.extend([louder]);
-                let update = pb::UpdateNodeRequest {
-                    request_id,
-                    node_id,
-                    spec: Some(spec),
-                    update_mask: Some(prost_types::FieldMask {
-                        paths: vec!["settings".to_owned()],
-                    }),
-                    etag: String::new(),
-                };
-                api.update_node(from(account, update)).await.map(drop)
-            }
-            Part::Wipe => {
-                self.end_lease().await;
-                Ok(())
-            }
-            Part::Retire => {
-                let retire = pb::RetireNodeRequest {
-                    request_id,
-                    node_id,
-                };
-                api.retire_node(from(account, retire)).await.map(drop)
-            }
-        }
-        .unwrap();
-    }
-
-    /// The lease's time is up, and inventory wants the machine wiped.
-    async fn end_lease(&self) {
-        self.all.world.end_leases(CloseReason::Expired);
-        {
-            let mut known = self.all.world.known();
-            let mut work = inventory::MachineWork {
-                machine: Some(known.machine.clone()),
-                attempt: i64::try_from(known.wiped.len()).unwrap() + 1,
-                ..inventory::MachineWork::default()
-            };
-            work.set_kind(Kind::Wipe);
-            known.work.push(work);
-        }
-        let mut conn = self.context.db.acquire().await.unwrap();
-        let machine = self.all.machine.uuid();
-        wake(&mut conn, reconcile::MACHINE, machine).await.unwrap();
+    pub(super) async fn sql(&self, statement: &'static str) {
+        let done = sqlx::raw_sql(statement).execute(&self.context.db).await;
+        done.unwrap();
     }
 }

@@ -8,6 +8,7 @@
 mod chains;
 mod end;
 mod life;
+mod parts;
 mod vault;
 mod watched;
 
@@ -15,7 +16,8 @@ use crate::effects::Fault;
 use berth_provisioning::store::MIGRATIONS;
 use chains::Subject;
 use end::End;
-use life::{LIVES, Life, Part, Stage};
+use life::Stage;
+use parts::{LIFE, Part, ROUNDS};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 
@@ -50,40 +52,50 @@ on_each_chain! {
     a_claim_lost_before_any_effect_changes_nothing_of_the_end: Fault::ClaimLost,
 }
 
-/// Lives once for each effect.
+/// Lives once for each effect of a life and of each round.
 async fn every_effect(db: PgPool, subject: Subject, fault: Fault) {
     let stage = Stage::new(db, &subject).await;
-    for life in &LIVES {
-        let undisturbed = undisturbed(&stage, &subject, life).await;
-        let longest = undisturbed.values().map(|(effects, _)| effects.len());
-        for number in 0..longest.max().unwrap() {
-            begin(&stage, &subject, life).await;
-            for part in life.broken {
-                let fault = (number, fault);
-                disturbed(&stage, &subject, *part, &undisturbed[part], fault).await;
-            }
+    let mut known = Undisturbed::new();
+    every_effect_of(&stage, &subject, &LIFE, fault, &mut known).await;
+    stage.live(&subject, Part::Launch, None).await;
+    for round in ROUNDS {
+        every_effect_of(&stage, &subject, round, fault, &mut known).await;
+    }
+    stage.live(&subject, Part::Retire, None).await;
+}
+
+async fn every_effect_of(
+    stage: &Stage,
+    subject: &Subject,
+    parts: &[Part],
+    fault: Fault,
+    known: &mut Undisturbed,
+) {
+    for part in parts {
+        let (effects, end) = stage.live(subject, *part, None).await;
+        assert!(!effects.is_empty(), "{part:?} has effects");
+        known.insert(*part, (effects, end));
+    }
+    let longest = parts.iter().map(|part| known[part].0.len());
+    for number in first(parts, known)..longest.max().unwrap() {
+        for part in parts {
+            disturbed(stage, subject, *part, &known[part], (number, fault)).await;
         }
     }
 }
 
-async fn begin(stage: &Stage, subject: &Subject, life: &Life) {
-    stage.begin();
-    for part in life.begins {
-        stage.live(subject, *part, None).await;
+/// The first effect that is broken: the way to a new version is broken once, and
+/// with it what comes before the way back; twice only in a soak.
+fn first(parts: &[Part], known: &Undisturbed) -> usize {
+    if parts != [Part::RollBack] || std::env::var_os("BERTH_STEPS").is_some() {
+        return 0;
     }
-}
-
-async fn undisturbed(stage: &Stage, subject: &Subject, life: &Life) -> Undisturbed {
-    let mut all = Undisturbed::new();
-    begin(stage, subject, life).await;
-    for part in life.broken {
-        let effects = stage.live(subject, *part, None).await;
-        assert!(!effects.is_empty(), "{part:?} has effects");
-        let end = stage.end(subject).await;
-        end.holds(subject, *part);
-        all.insert(*part, (effects, end));
-    }
-    all
+    let (there, back) = (&known[&Part::Upgrade].0, &known[&Part::RollBack].0);
+    let same = there
+        .iter()
+        .zip(back)
+        .take_while(|(one, other)| one == other);
+    same.count()
 }
 
 /// A part in which the effect of that number goes wrong, if it has so many.
@@ -95,13 +107,11 @@ async fn disturbed(
     (number, fault): (usize, Fault),
 ) {
     let broken = effects.get(number);
-    let seen = stage
-        .live(subject, part, broken.map(|_| (number, fault)))
-        .await;
+    let fault_of = broken.map(|_| (number, fault));
+    let (seen, end) = stage.live(subject, part, fault_of).await;
     let chain = &subject.entry.name;
     let what = format!("{fault:?} of effect {number} of {part:?} on {chain}: {broken:?}");
     let same = effects.len().min(number + 1);
     assert_eq!(seen[..same], effects[..same], "{what}");
-    let end = stage.end(subject).await;
     assert!(end == *expected, "{what}: {end:#?} {expected:#?} {seen:#?}");
 }

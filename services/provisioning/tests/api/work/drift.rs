@@ -161,7 +161,7 @@ async fn a_repair_that_the_machine_refuses_is_told_and_fails_nothing(db: PgPool)
 #[sqlx::test(migrator = "MIGRATIONS")]
 async fn lost_hardware_is_told_to_inventory_once_and_measured_after_a_reboot(db: PgPool) {
     let all = running(db).await;
-    all.site.standing().cores = Some(2);
+    all.site.standing().hardware = Some((2, 8 << 30));
     due(&all).await;
     let lost = "the machine has 2 processors, and was verified with 4";
     let node = all.until_state("n1", State::Degraded).await;
@@ -169,7 +169,7 @@ async fn lost_hardware_is_told_to_inventory_once_and_measured_after_a_reboot(db:
     look(&all).await;
     assert_eq!(all.world.known().problems, [lost]);
     // Within the hour nothing is measured, but for a reboot.
-    all.site.standing().cores = None;
+    all.site.standing().hardware = None;
     assert_eq!(state(&look(&all).await), State::Degraded);
     all.site.standing().boot += 1;
     due(&all).await;

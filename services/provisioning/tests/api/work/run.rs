@@ -144,7 +144,7 @@ async fn a_container_that_fell_is_started_again_under_the_same_fence(db: PgPool)
     let done = all.site.standing().log.join(", ");
     assert_eq!(
         done,
-        "secrets, start node, exec csr, exec install-certificate"
+        "secrets, firewall [26656], start node, exec csr, exec install-certificate"
     );
     assert!(
         steps(&all)

@@ -67,8 +67,8 @@ async fn nothing_of_a_placement_is_made_before_the_signer_admitted_it(db: PgPool
         [
             "signer chain signchain",
             "signer bind 2 under 1",
-            "signer fence 1",
-            "signer grant 1",
+            "signer fence moves under 1",
+            "signer grant under 1",
             "prepare",
         ]
     );
@@ -111,7 +111,7 @@ async fn a_signer_that_knows_a_higher_fence_is_gone_above(db: PgPool) {
     assert_eq!((fence(&node), signs(&all)), (8, Some(8)));
     let log = all.site.standing().log.clone();
     let at = |what: &str| log.iter().position(|line| line == what).unwrap();
-    assert!(at("signer grant 8") < at("prepare"), "{log:#?}");
+    assert!(at("signer grant under 8") < at("prepare"), "{log:#?}");
     assert!(all.site.standing().containers.iter().all(|c| c.fence == 8));
     let told = steps(&all).await;
     let why = "the signer knows fence 7 and ours is 1";
