@@ -8,7 +8,7 @@
 //!
 //! * A machine changes its state only through [`domain::Machine::apply`];
 //!   reserving, which picks among all machines at once, is one statement of
-//!   [`store::reservations`].
+//!   [`store::reservations`], for one lease or for many.
 //! * A machine that was used or is new is not free before it was wiped; the
 //!   constraints `machine_free_is_wiped` and `machine_used_is_dirty` hold this,
 //!   not code.
@@ -18,6 +18,7 @@
 //!   reservation arrives.
 
 pub mod api;
+mod batch;
 mod config;
 pub mod domain;
 pub mod store;

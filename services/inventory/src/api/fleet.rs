@@ -3,7 +3,8 @@
 
 use super::{Api, convert, pb};
 use crate::domain::{self, Event, Machine, Verification, Wipe, Wish};
-use crate::store::{machines as store, offers, reservations};
+use crate::store::reservations::{self, Cheapest};
+use crate::store::{machines as store, offers};
 use berth_core::{Error, LeaseId, MachineId, Result, now};
 use berth_runtime::page::Page;
 use berth_runtime::{pg, wire};
@@ -14,7 +15,21 @@ pub(super) async fn reserve(
     request: &pb::ReserveMachineRequest,
 ) -> Result<pb::ReserveMachineResponse> {
     let (lease, wish, term) = convert::wish(request)?;
-    let got = match reservations::reserve(&api.db, lease, &wish, term).await {
+    let reserved = match &wish {
+        Wish::Offer(offer) => reservations::reserve_offer(&api.db, lease, *offer, term).await,
+        Wish::Cheapest {
+            requirements,
+            max_price,
+        } => {
+            let wish = Cheapest {
+                requirements: requirements.clone(),
+                max_price: *max_price,
+                term,
+            };
+            api.reservations.reserve(lease, &wish).await
+        }
+    };
+    let got = match reserved {
         Err(Error::Exhausted { .. }) => return Err(why_not(api, &wish, term).await?),
         other => other?,
     };

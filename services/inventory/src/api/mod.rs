@@ -6,6 +6,7 @@ mod machines;
 mod offers;
 mod suppliers;
 
+use crate::batch::Reservations;
 use berth_core::Result;
 use berth_proto::inventory::v1 as pb;
 use berth_proto::inventory::v1::fleet_service_server::FleetService;
@@ -19,13 +20,17 @@ use tonic::{Request, Response, Status};
 #[derive(Debug, Clone)]
 pub struct Api {
     db: PgPool,
+    reservations: Reservations,
 }
 
 impl Api {
     /// Serves what this database keeps.
     #[must_use]
     pub fn new(db: PgPool) -> Self {
-        Self { db }
+        Self {
+            reservations: Reservations::new(db.clone()),
+            db,
+        }
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>> {

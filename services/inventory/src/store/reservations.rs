@@ -1,16 +1,18 @@
 //! Queries on `reservation`: which machine a lease got.
 //!
-//! Both claims are one statement: it finds the machine, skips what others are
-//! about to take, marks it and notes the reservation, or does nothing at all.
+//! Both claims are one statement: it finds machines, skips what others are about
+//! to take, marks them and notes the reservations, or does nothing at all.
 
 use super::offers::money;
-use crate::domain::{Requirements, Wish};
+use crate::domain::Requirements;
 use berth_core::{Currency, Error, LeaseId, MachineId, Money, OfferId, Resource, Result};
 use berth_runtime::pg;
 use chrono::TimeDelta;
 use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use sqlx::{PgConnection, PgPool, Postgres};
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// What a lease got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub struct Reservation {
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    lease_id: LeaseId,
     machine_id: Option<MachineId>,
     offer_id: Option<OfferId>,
     currency: Option<String>,
@@ -37,7 +40,8 @@ struct Row {
 
 impl Row {
     /// The reservation, unless it is over.
-    fn reservation(self, lease: LeaseId) -> Result<Reservation> {
+    fn reservation(self) -> Result<Reservation> {
+        let lease = self.lease_id;
         let over = || {
             Error::precondition(
                 "LEASE_OVER",
@@ -59,47 +63,87 @@ impl Row {
     }
 }
 
-/// Reserves a machine for a lease; a lease that has one gets the same again.
+/// The cheapest machine that fits, as one lease or many want it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cheapest {
+    /// What it must have.
+    pub requirements: Requirements,
+    /// Most that an hour may cost.
+    pub max_price: Money,
+    /// For how long.
+    pub term: TimeDelta,
+}
+
+/// Reserves the machine of an offer for a lease; a lease that has one gets the
+/// same again.
 ///
 /// # Errors
 ///
-/// [`Error::Exhausted`] when no free machine fits, [`Error::NotFound`] for an
-/// offer that does not exist, [`Error::Precondition`] for one that cannot be
-/// taken and for a lease that released its machine.
-pub async fn reserve(
+/// [`Error::Exhausted`] when it is not free or not for that term,
+/// [`Error::Precondition`] for a lease that released its machine.
+pub async fn reserve_offer(
     db: &PgPool,
     lease: LeaseId,
-    wish: &Wish,
+    offer: OfferId,
     term: TimeDelta,
 ) -> Result<Reservation> {
     let mut conn = db.acquire().await.map_err(pg::error)?;
     if let Some(row) = find(&mut conn, lease).await? {
-        return row.reservation(lease);
+        return row.reservation();
     }
-    let claimed = match wish {
-        Wish::Offer(offer) => claim_offer(&mut conn, lease, *offer, term).await,
-        Wish::Cheapest {
-            requirements,
-            max_price,
-        } => claim_cheapest(&mut conn, lease, requirements, *max_price, term).await,
-    };
-    match claimed {
-        Ok(Some(row)) => row.reservation(lease),
-        Ok(None) => Err(Error::exhausted("NO_CAPACITY", "no free machine fits")),
+    match claim_offer(&mut conn, lease, offer, term).await {
+        Ok(Some(row)) => row.reservation(),
+        Ok(None) => Err(no_capacity()),
         // The same lease at the same time; the other call was first.
-        Err(error)
-            if pg::violates(&error, "reservation_lease")
-                || pg::violates(&error, "machine_lease") =>
-        {
-            find(&mut conn, lease)
-                .await?
-                .ok_or(Error::Conflict {
-                    resource: Resource::Lease,
-                })?
-                .reservation(lease)
-        }
+        Err(error) if was_first(&error) => find(&mut conn, lease)
+            .await?
+            .ok_or(Error::Conflict {
+                resource: Resource::Lease,
+            })?
+            .reservation(),
         Err(error) => Err(pg::error(error)),
     }
+}
+
+/// Reserves a machine for each of some leases that want the same, the cheapest
+/// for the first of them; a lease that has one gets the same again. The answers
+/// stand in the order of the leases, each of which is named once.
+///
+/// # Errors
+///
+/// Those of the database, for all of them. One alone: [`Error::Exhausted`] when
+/// no free machine fits, [`Error::Precondition`] for a lease that released its
+/// machine.
+pub async fn reserve_cheapest(
+    db: &PgPool,
+    leases: &[LeaseId],
+    wish: &Cheapest,
+) -> Result<Vec<Result<Reservation>>> {
+    let mut conn = db.acquire().await.map_err(pg::error)?;
+    let mut rows: BTreeMap<LeaseId, Row> = BTreeMap::new();
+    for choices in CHOICES {
+        let mut left = leases.to_vec();
+        left.retain(|lease| !rows.contains_key(lease));
+        if left.is_empty() {
+            break;
+        }
+        let claimed = claim_cheapest(&mut conn, &left, wish, choices).await?;
+        rows.extend(claimed.into_iter().map(|row| (row.lease_id, row)));
+    }
+    let answer = |lease: &LeaseId| match rows.remove(lease) {
+        Some(row) => row.reservation(),
+        None => Err(no_capacity()),
+    };
+    Ok(leases.iter().map(answer).collect())
+}
+
+fn no_capacity() -> Error {
+    Error::exhausted("NO_CAPACITY", "no free machine fits")
+}
+
+/// Whether another call for the same lease came first.
+fn was_first(error: &sqlx::Error) -> bool {
+    pg::violates(error, "reservation_lease") || pg::violates(error, "machine_lease")
 }
 
 async fn find(conn: &mut PgConnection, lease: LeaseId) -> Result<Option<Row>> {
@@ -138,10 +182,10 @@ async fn claim_offer(
     .await
 }
 
-/// How many of the cheapest machines a claim may choose from: those that others
-/// are about to take are passed over. The second number is for the rare claim
+/// How many more of the cheapest machines a claim may choose from than it needs:
+/// those that others are about to take are passed over. The second number is for the rare claim
 /// that finds all of the first in other hands.
-const CHOICES: [i64; 2] = [8, 128];
+const CHOICES: [usize; 2] = [8, 128];
 
 /// What a free machine must have; the parameters are bound by [`fitting`].
 macro_rules! fits {
@@ -205,54 +249,72 @@ fn fitting<'q, T>(
         .bind(&needs.cpu_flags)
 }
 
+/// What leases have that ask for the same. Another call may be first for some of
+/// them, and then theirs is found when all ask again.
 async fn claim_cheapest(
     conn: &mut PgConnection,
-    lease: LeaseId,
-    needs: &Requirements,
-    max_price: Money,
-    term: TimeDelta,
-) -> Result<Option<Row>, sqlx::Error> {
-    for choices in CHOICES {
-        // The n cheapest machines are of the n cheapest grades, and none of them
-        // costs more than the cheapest of each. Whether one is still what it was
-        // is asked again where it is locked.
-        let query = sqlx::query_as(concat!(
-            "with grade as materialized (",
-            cheapest_of_grades!(),
-            "    limit $15),
-             choice as (
-                 select next.id, next.ask_micros from grade cross join lateral (
-                     select id, ask_micros from machine
-                     where machine.grade = grade.grade
-                       and machine.ask_micros <= (select max(ask_micros) from grade) and ",
-            fits!(),
-            "        order by ask_micros, id limit $15) next
-                 order by next.ask_micros, next.id limit $15),
-             claimed as (
-                 update machine set state = 'reserved', lease_id = $14, version = version + 1
-                 where id = (
-                     select machine.id from choice join machine on machine.id = choice.id
-                     where machine.ask_micros = choice.ask_micros and ",
-            fits!(),
-            "        order by choice.ask_micros, choice.id
-                     limit 1 for update of machine skip locked)
-                 returning *)
-             insert into reservation (lease_id, machine_id, offer_id, currency, price_micros,
-                                      max_seconds)
-             select $14, id, ask_offer_id, ask_currency, ask_micros, ask_max_seconds from claimed
-             returning *"
-        ));
-        let claimed = fitting(query, needs, max_price, term)
-            .bind(lease)
-            .bind(choices)
-            .fetch_optional(&mut *conn)
-            .await?;
-        if claimed.is_some() {
-            return Ok(claimed);
+    leases: &[LeaseId],
+    wish: &Cheapest,
+    choices: usize,
+) -> Result<Vec<Row>> {
+    let ids: Vec<Uuid> = leases.iter().map(|lease| lease.uuid()).collect();
+    for _ in 0..=leases.len() {
+        let (needs, choices) = (&wish.requirements, choices + leases.len());
+        let claim = fitting(sqlx::query_as(CLAIM), needs, wish.max_price, wish.term)
+            .bind(&ids)
+            .bind(i64::try_from(choices).unwrap_or(i64::MAX))
+            .fetch_all(&mut *conn);
+        match claim.await {
+            Err(error) if was_first(&error) => {}
+            rows => return rows.map_err(pg::error),
         }
     }
-    Ok(None)
+    Err(Error::Conflict {
+        resource: Resource::Lease,
+    })
 }
+
+/// The n cheapest machines are of the n cheapest grades, and none of them costs
+/// more than the cheapest of each, where there are so many grades. Whether one is still what it was is asked
+/// again where it is locked.
+const CLAIM: &str = concat!(
+    "with found as (select * from reservation where lease_id = any($14)),
+     wanting as (
+         select lease_id, row_number() over () as n from unnest($14) asked (lease_id)
+         where not exists (select from found where found.lease_id = asked.lease_id)),
+     grade as materialized (",
+    cheapest_of_grades!(),
+    "    limit $15),
+     choice as (
+         select next.id, next.ask_micros from grade cross join lateral (
+             select id, ask_micros from machine
+             where machine.grade = grade.grade
+               and machine.ask_micros <= (
+                   select case when count(*) < $15 then $2 else max(ask_micros) end from grade)
+               and ",
+    fits!(),
+    "        order by ask_micros, id limit $15) next
+         order by next.ask_micros, next.id limit $15),
+     locked as materialized (
+         select machine.id, machine.ask_micros
+         from choice join machine on machine.id = choice.id
+         where machine.ask_micros = choice.ask_micros and ",
+    fits!(),
+    "    order by choice.ask_micros, choice.id
+         limit (select count(*) from wanting) for update of machine skip locked),
+     numbered as (select id, row_number() over (order by ask_micros, id) as n from locked),
+     claimed as (
+         update machine set state = 'reserved', lease_id = wanting.lease_id,
+                            version = version + 1
+         from numbered join wanting using (n) where machine.id = numbered.id
+         returning machine.*),
+     made as (
+         insert into reservation (lease_id, machine_id, offer_id, currency, price_micros,
+                                  max_seconds)
+         select lease_id, id, ask_offer_id, ask_currency, ask_micros, ask_max_seconds
+         from claimed returning *)
+     select * from found union all select * from made"
+);
 
 /// The lowest price at which a free machine fits.
 ///

@@ -2,12 +2,14 @@
 
 use crate::fixture::{GIB, State, Yard, any, euro, facts, fields, reason, seconds, state};
 use berth_core::{AccountId, LeaseId};
+use berth_inventory::api::Api;
 use berth_inventory::store::MIGRATIONS;
 use berth_proto::api::v1::Requirements;
 use berth_proto::inventory::v1 as pb;
 use berth_proto::inventory::v1::fleet_service_server::FleetService as _;
 use sqlx::PgPool;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tonic::{Code, Request};
 
@@ -206,6 +208,77 @@ async fn a_lease_that_asks_many_times_at_once_gets_one_machine(db: PgPool) {
                 .await
                 .is_ok()
         );
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn leases_of_two_replicas_and_two_wishes_at_once_get_the_cheapest_once_each(db: PgPool) {
+    let yard = Yard::new(db.clone()).await;
+    let replica = Yard {
+        api: Api::new(db),
+        ..yard.clone()
+    };
+    for host in 1..=40 {
+        let price = 1_000_000 + i64::from(host) * 1000;
+        yard.free(&format!("m{host}"), host, price).await;
+    }
+    let mut calls = JoinSet::new();
+    for number in 0..40_i64 {
+        let yard = if number % 2 == 0 { &yard } else { &replica }.clone();
+        let most = if number % 3 == 0 {
+            1_012_000
+        } else {
+            2_000_000
+        };
+        calls.spawn(async move {
+            let got = yard.reserve(any(LeaseId::generate(), most)).await;
+            match got {
+                Ok(got) => Some((got.machine_id, got.price_per_hour.unwrap().micros)),
+                Err(refused) => {
+                    assert_eq!(reason(&refused), "NO_CAPACITY", "{refused:?}");
+                    None
+                }
+            }
+        });
+    }
+    let got: Vec<_> = calls.join_all().await.into_iter().flatten().collect();
+    let machines: BTreeSet<_> = got.iter().map(|(machine, _)| machine).collect();
+    assert_eq!(machines.len(), got.len(), "each once");
+    // Those who pay more may take what is cheap from those who do not.
+    let dearest = 1_000_000 + i64::try_from(got.len()).unwrap() * 1000;
+    assert!(got.len() >= 26, "{got:?}");
+    assert!(got.iter().all(|(_, price)| *price <= dearest), "{got:?}");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn who_is_called_off_while_serving_others_leaves_them_served(db: PgPool) {
+    let yard = Yard::new(db).await;
+    for host in 1..=8 {
+        yard.free(&format!("m{host}"), host, 1_000_000).await;
+    }
+    for _ in 0..20 {
+        let leases: Vec<_> = (0..6).map(|_| LeaseId::generate()).collect();
+        let mut calls = JoinSet::new();
+        for (place, lease) in leases.iter().copied().enumerate() {
+            let yard = yard.clone();
+            calls.spawn(async move {
+                let call = yard.reserve(any(lease, 1_000_000));
+                if place < 2 {
+                    let soon = tokio::time::timeout(Duration::from_micros(700), call);
+                    soon.await.ok().map(Result::unwrap)
+                } else {
+                    Some(call.await.unwrap())
+                }
+            });
+        }
+        let got = calls.join_all().await;
+        let machines: Vec<_> = got.iter().flatten().map(|got| &got.machine_id).collect();
+        let distinct: BTreeSet<_> = machines.iter().collect();
+        assert!(machines.len() >= 4, "{got:?}");
+        assert_eq!(distinct.len(), machines.len(), "{got:?}");
+        for lease in leases {
+            yard.release(lease).await;
+        }
     }
 }
 
