@@ -90,6 +90,12 @@ impl Forward {
         Ok((forward, task))
     }
 
+    /// Whether there is a collector.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// Puts an export into the queue, or drops it when the queue is full.
     pub fn send(&self, signal: Signal, export: &impl Message) {
         let Some(queue) = &self.queue else { return };

@@ -63,7 +63,8 @@ pub async fn start(config: &Config, platform: &Platform, tasks: &mut Tasks) -> R
         tasks.spawn("observe", observer.run(notices.clone(), stop.clone()));
     }
 
-    let receiver = Receiver::new(db.clone(), forward);
+    let (receiver, keeping) = Receiver::new(db.clone(), forward);
+    tasks.spawn("exports", keeping);
     let api = Api::new(db, notices, stop.clone());
     let main = server::bind(config.listen).await?;
     let machines = server::bind(config.otlp_listen).await?;

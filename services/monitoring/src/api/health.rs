@@ -65,7 +65,8 @@ impl Watch {
                 return Some((Ok(answer), Some(self)));
             }
             let id = self.node.to_string();
-            notices::next(&mut self.receiver, LOOK, |node| node == id).await;
+            let of_it = |nodes: &str| nodes.split(',').any(|node| node == id);
+            notices::next(&mut self.receiver, LOOK, of_it).await;
             match read(&self.api, self.account, self.node).await {
                 Ok(health) if health != self.last => {
                     self.last = health.clone();

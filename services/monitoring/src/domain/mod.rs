@@ -7,6 +7,7 @@ mod health;
 mod incident;
 mod observed;
 mod reading;
+mod speaker;
 
 pub use activity::{
     Activity, Attestation, Block, Committee, EpochRecord, Inconsistent, activity, has_quorum,
@@ -16,3 +17,4 @@ pub use health::{Check, Health, Outcome, State, assess};
 pub use incident::{Incident, IncidentState, Refused, Severity};
 pub use observed::{BeaconStatus, Calendar, NoStatus, Observed, OnChain, Track};
 pub use reading::{Expectation, Reading, Readings};
+pub use speaker::Speaker;

@@ -1,19 +1,21 @@
 //! The OTLP receiver: whose signals they are is decided by the certificate
 //! that they come with; everything else in them is hostile until it is parsed.
 
+mod keep;
 mod limits;
 mod points;
 mod refusals;
 
 pub use points::Point;
 
-use crate::domain::Refused;
+use crate::domain::{Refused, Speaker};
 use crate::forward::{Forward, Signal};
-use crate::store::targets::{self, Target};
-use crate::store::{incidents, samples};
-use berth_core::{Error, Fence, NodeId, PlacementId, Result};
+use crate::store::{incidents, targets};
+use berth_core::Result;
 use berth_runtime::auth::{self, Peer};
 use berth_runtime::{pg, server, status};
+use chrono::{DateTime, Utc};
+use keep::Keeper;
 use limits::Limits;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
     LogsService, LogsServiceServer,
@@ -49,16 +51,9 @@ const SIGNER: &str = "signer";
 #[derive(Debug, Clone)]
 pub struct Receiver {
     db: PgPool,
+    keeper: Keeper,
     forward: Forward,
     limits: Limits,
-}
-
-/// The placement that speaks.
-#[derive(Debug, Clone, Copy)]
-struct Speaker {
-    node_id: NodeId,
-    placement_id: PlacementId,
-    fence: Fence,
 }
 
 /// An OTLP service with the limits that hold before it reads a body.
@@ -76,14 +71,17 @@ macro_rules! limited {
 }
 
 impl Receiver {
-    /// Keeps samples in `db` and passes everything on.
-    #[must_use]
-    pub fn new(db: PgPool, forward: Forward) -> Self {
-        Self {
+    /// Keeps samples in `db` and passes everything on. The future does the keeping
+    /// and is a task of the service.
+    pub fn new(db: PgPool, forward: Forward) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (keeper, keeping) = Keeper::new(db.clone());
+        let receiver = Self {
             db,
+            keeper,
             forward,
             limits: Limits::default(),
-        }
+        };
+        (receiver, keeping)
     }
 
     /// Adds the three OTLP services to a listener.
@@ -105,12 +103,8 @@ impl Receiver {
         if let Some(speaker) = speaker(&extensions)? {
             self.limits.charge(speaker.node_id, export.encoded_len());
             rejected = self.keep(speaker, &mut export).await?;
-            for part in &mut export.resource_metrics {
-                (part.resource, part.schema_url) = (Some(speaker.resource()), String::new());
-                for scope in &mut part.scope_metrics {
-                    (scope.scope, scope.schema_url) = (None, String::new());
-                    scope.metrics.retain(|metric| metric.data.is_some());
-                }
+            if self.forward.is_on() {
+                own(speaker, &mut export);
             }
         }
         self.forward.send(Signal::Metrics, &export);
@@ -124,23 +118,15 @@ impl Receiver {
     }
 
     /// Stores what an export holds and removes from it what is beyond the
-    /// limits; returns how much that was. A node's exports follow one another,
-    /// whichever replica they reach, and its fence cannot move meanwhile.
+    /// limits; returns how much that was.
     async fn keep(
         &self,
         speaker: Speaker,
         export: &mut ExportMetricsServiceRequest,
     ) -> Result<i64> {
-        let (points, mut rejected) = points::take(export, berth_core::now());
-        let mut txn = self.db.begin().await.map_err(pg::error)?;
-        speaker.admit(targets::lock(&mut txn, speaker.node_id).await?)?;
-        if !points.is_empty() {
-            let left_out =
-                samples::insert(&mut txn, speaker.node_id, speaker.fence, &points).await?;
-            rejected += points::remove(export, &left_out);
-        }
-        txn.commit().await.map_err(pg::error)?;
-        Ok(rejected)
+        let (points, rejected) = points::take(export, berth_core::now());
+        let left_out = self.keeper.keep(speaker, points).await?;
+        Ok(rejected + points::remove(export, &left_out))
     }
 
     /// Who speaks, once its target says that it may.
@@ -150,7 +136,7 @@ impl Receiver {
         };
         self.limits.charge(speaker.node_id, bytes);
         let mut conn = self.db.acquire().await.map_err(pg::error)?;
-        speaker.admit(targets::find(&mut conn, speaker.node_id).await?)?;
+        speaker.admit(targets::speaker(&mut conn, speaker.node_id).await?)?;
         Ok(Some(speaker))
     }
 
@@ -162,7 +148,7 @@ impl Receiver {
         let mut refused = Vec::new();
         if let Some(speaker) = self.admitted(&extensions, export.encoded_len()).await? {
             for part in &mut export.resource_logs {
-                (part.resource, part.schema_url) = (Some(speaker.resource()), String::new());
+                (part.resource, part.schema_url) = (Some(resource(speaker)), String::new());
             }
         } else if *auth::peer(&extensions)? == Peer::Service(SIGNER.to_owned()) {
             refused = refusals::refusals(&export);
@@ -188,12 +174,23 @@ impl Receiver {
         let (_, extensions, mut export) = request.into_parts();
         if let Some(speaker) = self.admitted(&extensions, export.encoded_len()).await? {
             for part in &mut export.resource_spans {
-                (part.resource, part.schema_url) = (Some(speaker.resource()), String::new());
+                (part.resource, part.schema_url) = (Some(resource(speaker)), String::new());
             }
         }
         self.forward.send(Signal::Traces, &export);
         Ok(ExportTraceServiceResponse::default())
     }
+}
+
+/// What an export of a machine holds, from its bytes: the points within the limits,
+/// and how many were beyond them. For those who throw damaged input at it.
+///
+/// # Errors
+///
+/// When the bytes are no export.
+pub fn read(bytes: &[u8], now: DateTime<Utc>) -> Result<(Vec<Point>, i64), prost::DecodeError> {
+    let mut export = ExportMetricsServiceRequest::decode(bytes)?;
+    Ok(points::take(&mut export, now))
 }
 
 /// The placement that speaks; `None` for a service.
@@ -212,48 +209,35 @@ fn speaker(extensions: &Extensions) -> Result<Option<Speaker>> {
     })
 }
 
-impl Speaker {
-    /// Refuses all but the current placement of a node. That a stale one calls is
-    /// no fault of ours: a machine may come back at any time.
-    fn admit(self, target: Option<Target>) -> Result<()> {
-        let node = self.node_id;
-        let target = target.ok_or_else(|| {
-            Error::precondition("NOT_PLACED", format!("nothing is expected of {node}"))
-        })?;
-        if target.fence != self.fence {
-            let (have, want) = (self.fence, target.fence);
-            return Err(Error::precondition(
-                "FENCED",
-                format!("fence {have} is not the current fence {want} of {node}"),
-            ));
+/// Says in an export whose it is, and leaves out all else that its sender said of
+/// itself.
+fn own(speaker: Speaker, export: &mut ExportMetricsServiceRequest) {
+    for part in &mut export.resource_metrics {
+        (part.resource, part.schema_url) = (Some(resource(speaker)), String::new());
+        for scope in &mut part.scope_metrics {
+            (scope.scope, scope.schema_url) = (None, String::new());
+            scope.metrics.retain(|metric| metric.data.is_some());
         }
-        if target.placement_id != self.placement_id {
-            let placement = self.placement_id;
-            return Err(Error::precondition(
-                "FENCED",
-                format!("{placement} is not the current placement of {node}"),
-            ));
-        }
-        Ok(())
     }
-    /// What the certificate says, instead of what the machine says.
-    fn resource(self) -> Resource {
-        let attribute = |key: &str, value: String| KeyValue {
-            key: key.to_owned(),
-            value: Some(AnyValue {
-                value: Some(any_value::Value::StringValue(value)),
-            }),
-            ..KeyValue::default()
-        };
-        Resource {
-            attributes: vec![
-                attribute("service.name", "berth-agent".to_owned()),
-                attribute("berth.node.id", self.node_id.to_string()),
-                attribute("berth.placement.id", self.placement_id.to_string()),
-                attribute("berth.fence", self.fence.to_string()),
-            ],
-            ..Resource::default()
-        }
+}
+
+/// What the certificate says, instead of what the machine says.
+fn resource(speaker: Speaker) -> Resource {
+    let attribute = |key: &str, value: String| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(any_value::Value::StringValue(value)),
+        }),
+        ..KeyValue::default()
+    };
+    Resource {
+        attributes: vec![
+            attribute("service.name", "berth-agent".to_owned()),
+            attribute("berth.node.id", speaker.node_id.to_string()),
+            attribute("berth.placement.id", speaker.placement_id.to_string()),
+            attribute("berth.fence", speaker.fence.to_string()),
+        ],
+        ..Resource::default()
     }
 }
 

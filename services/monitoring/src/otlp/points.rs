@@ -1,6 +1,7 @@
 //! From an export to points, within limits. What is beyond them is counted and
 //! removed, so that it is not passed on either; nothing in an export is an error.
 
+use crate::store::exports::LeftOut;
 use chrono::{DateTime, TimeDelta, Utc};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
@@ -14,6 +15,8 @@ const MAX_POINTS: usize = 5000;
 const MAX_TEXT: usize = 128;
 /// Most labels of a point.
 const MAX_LABELS: usize = 16;
+/// Most bytes of all labels of a point together: an index holds them.
+const MAX_LABEL_BYTES: usize = 2048;
 /// How old a sample may be: what an agent's buffer holds, and some.
 const OLDEST: TimeDelta = TimeDelta::minutes(30);
 /// How far in the future: a clock that is off.
@@ -59,15 +62,19 @@ pub(super) fn take(
     (points, rejected)
 }
 
-/// Removes the points of some series, given as names and labels; returns how
-/// many those were.
-pub(super) fn remove(export: &mut ExportMetricsServiceRequest, series: &[(String, String)]) -> i64 {
+/// Removes the points of some series; returns how many those were.
+pub(super) fn remove(export: &mut ExportMetricsServiceRequest, series: &[LeftOut]) -> i64 {
+    if series.is_empty() {
+        return 0;
+    }
     let mut removed = 0;
     for metric in metrics(export) {
         let name = metric.name.clone();
         removed += retain(metric, |number| {
             let labels = labels(&number.attributes).unwrap_or_default();
-            !series.iter().any(|(n, l)| *n == name && *l == labels)
+            !series
+                .iter()
+                .any(|one| one.name == name && one.labels == labels)
         });
     }
     removed
@@ -146,7 +153,7 @@ fn labels(attributes: &[KeyValue]) -> Option<String> {
     }
     let mut pairs = attributes.iter().map(pair).collect::<Option<Vec<_>>>()?;
     pairs.sort();
-    Some(pairs.join(","))
+    Some(pairs.join(",")).filter(|labels| labels.len() <= MAX_LABEL_BYTES)
 }
 
 fn pair(attribute: &KeyValue) -> Option<String> {
@@ -226,8 +233,10 @@ mod tests {
         let many = (0..17).map(|n| label(&n.to_string(), "x")).collect();
         let long = vec![label("k", &"x".repeat(129))];
         let forged = vec![label("k", "v,other=1")];
+        let large = |n: usize| label(&n.to_string(), &"x".repeat(128));
         let sent = vec![
             number(1.0, many),
+            number(1.0, (0..16).map(large).collect()),
             number(1.0, long),
             number(1.0, forged),
             number(f64::NAN, Vec::new()),
@@ -235,7 +244,7 @@ mod tests {
         ];
         let mut export = export("x", sent);
         let (points, rejected) = take(&mut export, now());
-        assert_eq!((points.len(), rejected), (1, 4));
+        assert_eq!((points.len(), rejected), (1, 5));
         assert_eq!(take(&mut export, now()), (points, 0));
     }
 

@@ -1,85 +1,10 @@
 //! Queries on `series` and `sample`.
 
-use super::targets::announce;
 use crate::domain::{Count, Reading, Readings, Signs};
-use crate::otlp::Point;
 use berth_core::{Fence, NodeId, Result};
 use berth_runtime::pg;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
-
-/// Most series of a node; what comes beyond them is not kept.
-pub const MAX_SERIES: i64 = 200;
-
-/// Stores the points of one export, in one statement. Points of series beyond
-/// [`MAX_SERIES`] are left out, Berth's own names last; returns the names and
-/// labels of those series. The target must be locked, or two exports at once
-/// count wrong.
-///
-/// # Errors
-///
-/// Those of the database.
-pub async fn insert(
-    conn: &mut PgConnection,
-    node: NodeId,
-    fence: Fence,
-    points: &[Point],
-) -> Result<Vec<(String, String)>> {
-    let column = |text: fn(&Point) -> &str| -> Vec<String> {
-        points.iter().map(|point| text(point).to_owned()).collect()
-    };
-    let left_out = sqlx::query_as(
-        "with given as (
-             select * from unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[],
-                                  $7::float8[]) as g (name, labels, unit, time, value)),
-         newest as (
-             select distinct on (name, labels) * from given order by name, labels, time desc),
-         room as (
-             select greatest(0, $8 - count(*)) as more from series where node_id = $1),
-         accepted as (
-             select n.* from newest n
-             join series s on s.node_id = $1 and s.name = n.name and s.labels = n.labels
-             union all
-             (select n.* from newest n
-              where not exists (select from series s where s.node_id = $1
-                                and s.name = n.name and s.labels = n.labels)
-              order by n.name not like 'berth.%', n.name, n.labels
-              limit (select more from room))),
-         kept as (
-             insert into series as s (node_id, name, labels, unit, fence, last_time, last_value)
-             select $1, name, labels, unit, $2, time, value from accepted
-             order by name, labels
-             on conflict (node_id, name, labels) do update
-             set last_value = case when excluded.last_time >= s.last_time
-                                     or excluded.fence > s.fence
-                                   then excluded.last_value else s.last_value end,
-                 last_time = case when excluded.fence > s.fence then excluded.last_time
-                                  else greatest(s.last_time, excluded.last_time) end,
-                 fence = excluded.fence, unit = excluded.unit
-             returning s.id, s.name, s.labels),
-         history as (
-             insert into sample (series_id, time, value, fence)
-             select kept.id, given.time, given.value, $2
-             from given join kept using (name, labels)
-             on conflict do nothing)
-         select name, labels from newest
-         where not exists (select from kept where kept.name = newest.name
-                           and kept.labels = newest.labels)",
-    )
-    .bind(node)
-    .bind(fence)
-    .bind(column(|point| &point.name))
-    .bind(column(|point| &point.labels))
-    .bind(column(|point| &point.unit))
-    .bind(points.iter().map(|point| point.time).collect::<Vec<_>>())
-    .bind(points.iter().map(|point| point.value).collect::<Vec<_>>())
-    .bind(MAX_SERIES)
-    .fetch_all(&mut *conn)
-    .await
-    .map_err(pg::error)?;
-    announce(conn, node).await?;
-    Ok(left_out)
-}
 
 /// The newest samples that a node's current placement sent.
 ///
@@ -232,9 +157,16 @@ pub async fn remove_before(
 /// Those of the database.
 pub async fn remove_unsent(conn: &mut PgConnection, long: TimeDelta) -> Result<u64> {
     let removed = sqlx::query(
-        "delete from series s using
-             (select node_id, max(last_time) as newest from series group by node_id) n
-         where n.node_id = s.node_id and s.last_time < n.newest - make_interval(secs => $1)",
+        "with n as (select node_id, max(last_time) as newest from series group by node_id),
+              -- Those that store an export now have their turn the next time.
+              free as (
+                  select node_id from target where node_id in (
+                      select s.node_id from series s join n using (node_id)
+                      where s.last_time < n.newest - make_interval(secs => $1))
+                  order by node_id for no key update skip locked)
+         delete from series s using n, free
+         where n.node_id = s.node_id and free.node_id = s.node_id
+           and s.last_time < n.newest - make_interval(secs => $1)",
     )
     .bind(long.as_seconds_f64())
     .execute(conn)

@@ -1,7 +1,7 @@
 //! Queries on `target`.
 
 use super::CHANNEL;
-use crate::domain::{Expectation, Signs};
+use crate::domain::{Expectation, Signs, Speaker};
 use berth_core::{AccountId, Error, Fence, NodeId, PlacementId, Resource, Result};
 use berth_runtime::pg;
 use sqlx::PgConnection;
@@ -79,7 +79,7 @@ pub async fn put(conn: &mut PgConnection, target: &Target) -> Result<()> {
             want: known.fence.get(),
         });
     }
-    announce(conn, target.node_id).await
+    announce(conn, &[target.node_id]).await
 }
 
 /// Forgets a node with all its samples. Succeeds when it is not known.
@@ -88,12 +88,16 @@ pub async fn put(conn: &mut PgConnection, target: &Target) -> Result<()> {
 ///
 /// Those of the database.
 pub async fn delete(conn: &mut PgConnection, node: NodeId) -> Result<()> {
-    sqlx::query("delete from target where node_id = $1")
-        .bind(node)
-        .execute(&mut *conn)
-        .await
-        .map_err(pg::error)?;
-    announce(conn, node).await
+    sqlx::query(
+        "with samples as (
+             delete from sample where series_id in (select id from series where node_id = $1))
+         delete from target where node_id = $1",
+    )
+    .bind(node)
+    .execute(&mut *conn)
+    .await
+    .map_err(pg::error)?;
+    announce(conn, &[node]).await
 }
 
 /// The target of a node of an account.
@@ -126,29 +130,46 @@ pub async fn find(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target
     .map_err(pg::error)
 }
 
-/// The same, and nobody changes it or locks it too until the transaction ends.
+/// Which placement speaks for a node.
 ///
 /// # Errors
 ///
 /// Those of the database.
-pub async fn lock(conn: &mut PgConnection, node: NodeId) -> Result<Option<Target>> {
+pub async fn speaker(conn: &mut PgConnection, node: NodeId) -> Result<Option<Speaker>> {
+    sqlx::query_as("select node_id, placement_id, fence from target where node_id = $1")
+        .bind(node)
+        .fetch_optional(conn)
+        .await
+        .map_err(pg::error)
+}
+
+/// Which placements speak for these nodes, in order of the nodes. Nobody changes
+/// that or locks the targets too until the transaction ends.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn lock(conn: &mut PgConnection, nodes: &[NodeId]) -> Result<Vec<Speaker>> {
     sqlx::query_as(
-        "select node_id, account_id, placement_id, fence, running, min_peers, max_distance,
-                max_block_age_s, min_disk_free_percent, silence_s, gpu_count, duty, chain,
-                public_keys
-         from target where node_id = $1 for no key update",
+        "select node_id, placement_id, fence from target where node_id = any($1)
+         order by node_id for no key update",
     )
-    .bind(node)
-    .fetch_optional(conn)
+    .bind(nodes)
+    .fetch_all(conn)
     .await
     .map_err(pg::error)
 }
 
-/// Tells whoever watches the node to look again.
-pub(super) async fn announce(conn: &mut PgConnection, node: NodeId) -> Result<()> {
-    sqlx::query("select pg_notify($1, $2)")
+/// Most nodes of one notice, which holds fewer than 8,000 bytes.
+const NOTICE: usize = 150;
+
+/// Tells whoever watches one of the nodes to look again.
+pub(super) async fn announce(conn: &mut PgConnection, nodes: &[NodeId]) -> Result<()> {
+    let ids: Vec<_> = nodes.iter().map(NodeId::to_string).collect();
+    let notices: Vec<_> = ids.chunks(NOTICE).map(|some| some.join(",")).collect();
+    sqlx::query("select pg_notify($1, notice) from unnest($2::text[]) as notice")
         .bind(CHANNEL)
-        .bind(node.to_string())
+        .bind(notices)
         .execute(conn)
         .await
         .map_err(pg::error)?;

@@ -3,7 +3,8 @@
 use berth_core::{AccountId, Fence, NodeId, PlacementId};
 use berth_monitoring::api::Api;
 use berth_monitoring::otlp::Point;
-use berth_monitoring::store::{self, samples};
+use berth_monitoring::store;
+use berth_monitoring::store::exports::{self, Export};
 use berth_proto::monitoring::v1 as pb;
 use berth_proto::monitoring::v1::monitoring_service_server::MonitoringService as _;
 use berth_proto::monitoring::v1::target_service_server::TargetService as _;
@@ -104,13 +105,13 @@ impl Node {
     /// names of the series that found no room.
     pub(crate) async fn store(&self, db: &PgPool, points: &[Point]) -> Vec<String> {
         let mut conn = db.acquire().await.unwrap();
-        let fence = Fence::from(self.fence);
-        let left_out = samples::insert(&mut conn, self.id, fence, points).await;
-        left_out
-            .unwrap()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect()
+        let export = Export {
+            node_id: self.id,
+            fence: Fence::from(self.fence),
+            points,
+        };
+        let left_out = exports::insert(&mut conn, &[export]).await.unwrap();
+        left_out.into_iter().map(|series| series.name).collect()
     }
 }
 

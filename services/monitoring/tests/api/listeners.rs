@@ -44,10 +44,11 @@ impl Listeners {
         let (pki, replica) = (Pki::new(), Replica::new(db));
         let identity = pki.identity("monitoring");
         let (forward, forwarding) = Forward::start(config, replica.stop.clone()).unwrap();
-        let receiver = Receiver::new(db.clone(), forward.clone());
+        let (receiver, keeping) = Receiver::new(db.clone(), forward.clone());
         let main = Routes::new(MonitoringServiceServer::new(replica.api.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(forwarding);
+        tasks.spawn(keeping);
         let mut addresses = Vec::new();
         for (trust, routes) in [
             (Trust::Services, main),

@@ -23,4 +23,5 @@ mod refusals;
 mod samples;
 mod sweep;
 mod targets;
+mod together;
 mod watch;

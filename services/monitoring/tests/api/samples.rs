@@ -3,7 +3,8 @@
 use crate::fixture::{Node, Replica, point};
 use berth_core::{Fence, PlacementId};
 use berth_monitoring::domain::Readings;
-use berth_monitoring::store::samples::{self, MAX_SERIES};
+use berth_monitoring::store::exports::MAX_SERIES;
+use berth_monitoring::store::samples;
 use chrono::TimeDelta;
 use sqlx::PgPool;
 
