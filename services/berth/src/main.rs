@@ -4,6 +4,7 @@
 //! Deliberately absent: the signer, which is an executable of its own so that
 //! the process that holds keys has no code that opens SSH or Docker.
 
+mod arguments;
 mod client;
 mod demo;
 mod dev;
@@ -55,6 +56,10 @@ fn main() -> ExitCode {
         .is_err()
     {
         return ExitCode::FAILURE;
+    }
+    if let Err(problem) = arguments::check(std::env::args_os()) {
+        eprintln!("error: {problem}");
+        return ExitCode::from(2);
     }
     let cli = Cli::parse();
     let result = match cli.command {

@@ -11,18 +11,69 @@ use std::path::Path;
 #[error("configuration: {0}")]
 pub struct ConfigError(String);
 
+/// Longest configuration file.
+const MAX_FILE: u64 = 1 << 20;
+/// Longest text of a problem, in characters.
+const MAX_PROBLEM: usize = 1024;
+
+/// What was read; a process takes what is its own.
+#[derive(Debug, Clone)]
+pub struct Loaded(Config);
+
+impl Loaded {
+    /// All of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the key that is missing, unknown or wrong.
+    pub fn whole<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        let read = self.0.clone().try_deserialize();
+        read.map_err(|error| ConfigError(one_line(&report(&error))))
+    }
+
+    /// One section.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the section, and the key that is missing, unknown or
+    /// wrong.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        let section = self.0.get::<::config::Value>(name);
+        let read = section.and_then(T::deserialize);
+        read.map_err(|error| {
+            let problem = one_line(&report(&error));
+            ConfigError(format!("section [{name}]: {problem}"))
+        })
+    }
+}
+
 /// Reads the configuration.
 ///
 /// # Errors
 ///
 /// [`ConfigError`] naming the key that is missing, unknown or wrong.
 pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>) -> Result<T, ConfigError> {
+    read(defaults, file)?.whole()
+}
+
+/// Reads the sources, without a look at what is in them.
+///
+/// # Errors
+///
+/// [`ConfigError`] naming the file that is none, and the line where it breaks off.
+pub fn read(defaults: &str, file: Option<&Path>) -> Result<Loaded, ConfigError> {
     let mut builder = Config::builder().add_source(File::from_str(defaults, FileFormat::Toml));
     if let Some(path) = file {
         if !path.exists() {
             let path = path.display();
             let problem =
                 format!("there is no file {path}; --print-config prints one to begin with");
+            return Err(ConfigError(problem));
+        }
+        let found = std::fs::metadata(path);
+        if !found.is_ok_and(|found| found.is_file() && found.len() <= MAX_FILE) {
+            let path = path.display();
+            let problem = format!("{path} is no file of at most {MAX_FILE} bytes");
             return Err(ConfigError(problem));
         }
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
@@ -34,8 +85,21 @@ pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>) -> Result<
     builder
         .add_source(environment)
         .build()
-        .and_then(Config::try_deserialize)
-        .map_err(|error| ConfigError(report(&error)))
+        .map(Loaded)
+        .map_err(|error| ConfigError(one_line(&report(&error))))
+}
+
+/// A problem on one line: what is drawn below a place in a file is left out.
+fn one_line(problem: &str) -> String {
+    let lines = problem.lines().map(str::trim);
+    let said: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.contains('|'))
+        .collect();
+    let line = said.join(": ");
+    line.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_PROBLEM)
+        .collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(crate) struct Logs {
     #[arg(long, default_value = "")]
     component: String,
     /// Only this many last lines
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i32).range(0..))]
     tail: i32,
     /// Go on as lines come
     #[arg(long, short)]

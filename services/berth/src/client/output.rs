@@ -130,7 +130,11 @@ pub(super) fn duration(text: &str) -> Result<prost_types::Duration, String> {
 
 /// Reads `1.50 EUR` or `1.50`.
 pub(super) fn price(text: &str) -> Result<pb::Money, String> {
-    text.parse().map(berth_runtime::wire::money)
+    let money = text.parse().map(berth_runtime::wire::money)?;
+    if money.micros < 0 {
+        return Err("is negative; expected an amount such as `1.50 EUR`".to_owned());
+    }
+    Ok(money)
 }
 
 /// A span of time, or nothing.

@@ -1,15 +1,16 @@
 //! `berth serve <role>`: one service in this process.
 
 mod config;
+#[cfg(test)]
+mod hostile;
 
 use crate::serve::config::{Config, DEFAULTS};
-use anyhow::Context as _;
 use berth_process::Process;
+use berth_runtime::config::Loaded;
 use berth_runtime::platform::Platform;
 use berth_runtime::tasks::Tasks;
 use berth_secrets::Vault;
 use clap::{Args, ValueEnum};
-use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -86,11 +87,27 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
     if serve.end_with_parent {
         berth_process::end_with_parent()?;
     }
-    let config: Config = berth_runtime::config::load(DEFAULTS, serve.config.as_deref())?;
-    tokio::runtime::Runtime::new()?.block_on(service(role, &config))
+    let loaded = berth_runtime::config::read(DEFAULTS, serve.config.as_deref())?;
+    let config: Config = loaded.whole()?;
+    check(role, &loaded)?;
+    tokio::runtime::Runtime::new()?.block_on(service(role, &config, &loaded))
 }
 
-async fn service(role: Role, config: &Config) -> anyhow::Result<()> {
+/// Reads the role's own section before anything is connected to.
+fn check(role: Role, loaded: &Loaded) -> anyhow::Result<()> {
+    config::check_numbers(role, loaded)?;
+    let name = role.name();
+    match role {
+        Role::Inventory => loaded.section::<berth_inventory::Config>(name).map(drop),
+        Role::Leasing => loaded.section::<berth_leasing::Config>(name).map(drop),
+        Role::Monitoring => loaded.section::<berth_monitoring::Config>(name).map(drop),
+        Role::Gateway => loaded.section::<berth_gateway::Config>(name).map(drop),
+        Role::Provisioning => loaded.section::<berth_provisioning::Config>(name).map(drop),
+    }?;
+    Ok(())
+}
+
+async fn service(role: Role, config: &Config, loaded: &Loaded) -> anyhow::Result<()> {
     let process = Process {
         role: role.name(),
         telemetry: &config.telemetry,
@@ -100,28 +117,24 @@ async fn service(role: Role, config: &Config) -> anyhow::Result<()> {
     let start = async |platform: &Platform, vault: &Vault, tasks: &mut Tasks| {
         match role {
             Role::Inventory => {
-                berth_inventory::start(&section(role, &config.inventory)?, platform, tasks).await
+                berth_inventory::start(&loaded.section(role.name())?, platform, tasks).await
             }
             Role::Leasing => {
-                let section = section(role, &config.leasing)?;
+                let section = loaded.section(role.name())?;
                 berth_leasing::start(&section, platform, vault.clone(), tasks).await
             }
             Role::Monitoring => {
-                berth_monitoring::start(&section(role, &config.monitoring)?, platform, tasks).await
+                berth_monitoring::start(&loaded.section(role.name())?, platform, tasks).await
             }
             Role::Gateway => {
-                berth_gateway::start(&section(role, &config.gateway)?, platform, tasks).await
+                berth_gateway::start(&loaded.section(role.name())?, platform, tasks).await
             }
             Role::Provisioning => {
-                let section = section(role, &config.provisioning)?;
+                let section = loaded.section(role.name())?;
                 berth_provisioning::start(&section, platform, vault.clone(), tasks).await
             }
         }
         .map_err(anyhow::Error::new)
     };
     Ok(process.serve(start).await?)
-}
-
-fn section<T: DeserializeOwned>(role: Role, value: &serde_json::Value) -> anyhow::Result<T> {
-    T::deserialize(value).with_context(|| format!("configuration: section [{role}]"))
 }
