@@ -1,6 +1,6 @@
 # What people run. Each recipe is short; the work stands in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build images test soak fuzz bench demo fmt proto-baseline advisories clean
+.PHONY: help bootstrap build images role-images test soak fuzz bench demo fmt proto-baseline advisories clean
 
 ARGS ?=
 COUNT ?= 20
@@ -21,7 +21,7 @@ soak: bootstrap ## the same tests COUNT times, with many random cases; then a da
 	@PROPTEST_CASES=10000 BERTH_CONNECTIONS=10000 BERTH_STEPS=1 BERTH_ROOT_CASES=50 BERTH_ROOT_SEED=$$(date +%s) scripts/nextest --profile soak --stress-count $(COUNT) -E 'not binary(tidy)' $(ARGS)
 	@BERTH_RACE_ROUNDS=100000 BERTH_CRASH_SIGNATURES=500000 scripts/nextest --profile endurance -E 'package(berth-signer) & test(/^(races|crash)::/)'
 
-fuzz: bootstrap ## damaged input for what strangers send to the signer; SECONDS_EACH=60, ARGS names targets
+fuzz: bootstrap ## damaged input for what strangers and machines send; SECONDS_EACH=60, ARGS names targets
 	@scripts/fuzz $(ARGS)
 
 bench: bootstrap ## a table, and a JSON object a line in target/bench.jsonl; ARGS=sign for one alone
@@ -32,6 +32,9 @@ build: bootstrap ## the executables, optimised, in target/release
 
 images: bootstrap ## the images that tests and the demo deploy
 	@scripts/images
+
+role-images: bootstrap ## the images of the roles, for Kubernetes: OCI layouts in target/role-images
+	@scripts/role-images
 
 fmt: bootstrap ## format Rust and proto files
 	@. scripts/env && cargo fmt --all && buf format --write proto

@@ -2,11 +2,13 @@
 //! the commands, ports and keys that the executables really have.
 //!
 //! Deliberately absent: a cluster and a running systemd. Nothing is started
-//! but the executables, to have them judge their arguments.
+//! but the executables, to have them judge their arguments, alone and in their
+//! images.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run must fail")]
 
 mod configuration;
+mod images;
 mod kubernetes;
 mod rendered;
 mod systemd;
