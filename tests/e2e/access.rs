@@ -4,6 +4,7 @@
 //! that nothing is ever done.
 
 use crate::callers::{SERVICES, listener, placement, service};
+use crate::raw::Raw;
 use crate::rows::{PLAIN, ROWS, Service};
 use berth_core::AccountId;
 use berth_runtime::clients;
@@ -15,7 +16,6 @@ use std::fs;
 use std::path::Path;
 use tokio::runtime::Runtime;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{Service as _, http};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
@@ -179,7 +179,8 @@ fn nobody(dir: &Path, role: &str, address: &str) -> Channel {
 
 /// Calls a method with a body that is no message.
 async fn call(channel: &Channel, path: &str, token: Option<&str>) -> Status {
-    let mut request = Request::new(());
+    // No message begins with this.
+    let mut request = Request::new(vec![0xff]);
     if let Some(token) = token {
         let value = format!("Bearer {token}").parse().unwrap();
         request.metadata_mut().insert("authorization", value);
@@ -189,54 +190,11 @@ async fn call(channel: &Channel, path: &str, token: Option<&str>) -> Status {
         return Status::from_error(error.into());
     }
     let path = path.parse().expect("a path");
-    let answer = grpc.unary(request, path, Nonsense).await;
+    let answer = grpc.unary(request, path, Raw).await;
     answer.expect_err("no message is no request")
 }
 
 /// Whether the call got as far as the message, which it does not have.
 fn was_admitted(said: &Status) -> bool {
     said.code() == Code::Internal && said.message().contains("decode")
-}
-
-/// Sends a byte that no message begins with.
-struct Nonsense;
-
-impl Codec for Nonsense {
-    type Encode = ();
-    type Decode = ();
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Nonsense {
-    type Item = ();
-    type Error = Status;
-
-    fn encode(&mut self, (): (), buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        bytes::BufMut::put_u8(buffer, 0xff);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
-
-impl Decoder for Nonsense {
-    type Item = ();
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        let length = bytes::Buf::remaining(buffer);
-        bytes::Buf::advance(buffer, length);
-        Ok(Some(()))
-    }
 }

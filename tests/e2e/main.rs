@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod newcomer;
 mod observed;
+mod raw;
 mod refused;
 mod rows;
 mod sentinel;

@@ -1,6 +1,7 @@
 //! Calls whose messages are bytes, so that anything can be sent.
 
 use crate::callers::{listener, placement, service};
+use crate::raw::Raw;
 use berth_core::AccountId;
 use berth_runtime::clients;
 use berth_runtime::identity::Identity;
@@ -8,7 +9,6 @@ use berth_runtime::schema::ACCESS;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -65,50 +65,8 @@ impl Ways {
             .map_err(|error| Status::from_error(error.into()))?;
         let path = path.parse().expect("a path");
         // One answer is a stream of one.
-        let answers = grpc.server_streaming(request, path, Bytes).await?;
+        let answers = grpc.server_streaming(request, path, Raw).await?;
         let first = answers.into_inner().message().await?;
         first.ok_or_else(|| Status::unknown("the answer is empty"))
-    }
-}
-
-/// Bytes as they are.
-struct Bytes;
-
-impl Codec for Bytes {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        bytes::BufMut::put_slice(buffer, &item);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
-
-impl Decoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        let length = bytes::Buf::remaining(buffer);
-        Ok(Some(bytes::Buf::copy_to_bytes(buffer, length).to_vec()))
     }
 }
