@@ -2,6 +2,10 @@
 //! seen the image. The floor is Docker alone, making and starting the same
 //! container on the same machine.
 //!
+//! Its parts are the call, until the node is accepted, the steps of the
+//! reconciler in their order, and the way back to the client. What Postgres
+//! took of them is told by its own log, beside them.
+//!
 //! Deliberately absent: limits. A slow run fails nothing; its ratio is read.
 
 #![expect(
@@ -10,6 +14,7 @@
     reason = "a benchmark that cannot run must fail"
 )]
 
+mod database;
 mod row;
 
 use crate::row::{Row, Step, load_average};
@@ -35,8 +40,9 @@ fn row() -> Row {
         replicas: 1,
     });
     berth.register(Berth::COSMOS);
+    let log = database::Log::begin(&berth);
     let load_average = load_average();
-    let begun = Instant::now();
+    let (begun, asked) = (Instant::now(), berth_core::now());
     let node = berth.run(&[
         "node",
         "launch",
@@ -56,8 +62,10 @@ fn row() -> Row {
     watch.wait_for("the node runs", Duration::from_mins(1), |event| {
         event.state == RUNNING
     });
-    let steps = steps(&watch.events());
+    let events = watch.events();
     drop(watch);
+    let mut steps = steps(asked, value, &events);
+    steps.extend(log.end(&berth, asked, time(running(&events))));
     berth.run(&["node", "stop", NODE, "--wait"]);
     let machine_id = node["status"]["placement"]["machineId"].as_str().unwrap();
     let floor = floor(&berth.computer(machine_id));
@@ -76,26 +84,42 @@ fn row() -> Row {
     }
 }
 
-/// How long each step took: from its first event to that of the next step.
-fn steps(events: &[Event]) -> Vec<Step> {
-    let time = |event: &Event| -> DateTime<Utc> { event.create_time.parse().expect("a time") };
-    let end = events
-        .iter()
-        .position(|event| event.state == RUNNING)
-        .expect("it runs");
-    let mut steps: Vec<Step> = Vec::new();
-    for pair in events[..=end].windows(2) {
-        let took = (time(&pair[1]) - time(&pair[0])).as_seconds_f64();
+/// The call; how long each step took, from its first event to that of the next
+/// step; and until the client, which took `value` seconds, had heard of it.
+fn steps(asked: DateTime<Utc>, value: f64, events: &[Event]) -> Vec<Step> {
+    let seconds = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).as_seconds_f64();
+    let step = |name: &str, value| Step {
+        name: name.to_owned(),
+        value,
+        unit: "s",
+    };
+    let end = running(events);
+    let mut steps = vec![step("rpc, and the client's start", {
+        seconds(asked, time(&events[0]))
+    })];
+    for pair in events
+        .windows(2)
+        .take_while(|pair| pair[0].sequence < end.sequence)
+    {
+        let took = seconds(time(&pair[0]), time(&pair[1]));
         match steps.last_mut() {
             Some(last) if last.name == pair[0].step => last.value += took,
-            _ => steps.push(Step {
-                name: pair[0].step.clone(),
-                value: took,
-                unit: "s",
-            }),
+            _ => steps.push(step(&pair[0].step, took)),
         }
     }
+    let heard = value - seconds(asked, time(end));
+    steps.push(step("until the client has heard of it", heard));
     steps
+}
+
+/// The first event that says that it runs.
+fn running(events: &[Event]) -> &Event {
+    let mut running = events.iter().filter(|event| event.state == RUNNING);
+    running.next().expect("it runs")
+}
+
+fn time(event: &Event) -> DateTime<Utc> {
+    event.create_time.parse().expect("a time")
 }
 
 /// Seconds that Docker alone takes for the container of the node, which is

@@ -12,6 +12,7 @@
 
 #[path = "../../../services/signer/tests/compat/chain.rs"]
 mod chain;
+#[path = "../cpu.rs"]
 mod cpu;
 #[path = "../../../services/runtime/tests/support/eventually.rs"]
 mod eventually;

@@ -42,7 +42,7 @@ pub(crate) async fn all() {
     let bench = Bench {
         site: &site,
         fleet,
-        processes: Processes::new(signer.id(), &site.postgres.data()),
+        processes: Processes::new(("signer", signer.id()), &site.postgres.data()),
         database: site.postgres.url(ADMIN, "postgres"),
     };
     // Everything is warm when it is measured.

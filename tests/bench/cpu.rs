@@ -1,4 +1,4 @@
-//! Who took the processors' time.
+//! Who took the processors' time. Shared by the benchmarks of several crates.
 
 use crate::row::Step;
 use std::fs;
@@ -9,16 +9,18 @@ const TICKS: f64 = 100.0;
 
 /// The processes that share this computer in a measurement.
 pub(crate) struct Processes {
-    signer: u32,
+    name: &'static str,
+    pub(crate) measured: u32,
     postgres: u32,
 }
 
 /// Seconds of processors that each of them took.
 #[derive(Clone, Copy)]
 pub(crate) struct Used {
+    name: &'static str,
     asking: f64,
-    signer: f64,
-    postgres: f64,
+    pub(crate) measured: f64,
+    pub(crate) postgres: f64,
 }
 
 /// Of a process, in ticks.
@@ -29,11 +31,15 @@ struct Stat {
 }
 
 impl Processes {
-    /// The signer, and the Postgres whose data stand there.
-    pub(crate) fn new(signer: u32, data: &Path) -> Self {
+    /// What is measured, and the Postgres whose data stand there.
+    pub(crate) fn new((name, measured): (&'static str, u32), data: &Path) -> Self {
         let file = fs::read_to_string(data.join("postmaster.pid")).unwrap();
         let postgres = file.lines().next().unwrap_or_default().parse().unwrap();
-        Self { signer, postgres }
+        Self {
+            name,
+            measured,
+            postgres,
+        }
     }
 
     /// What they took until now.
@@ -47,8 +53,9 @@ impl Processes {
             .map(|stat| stat.own)
             .sum();
         Used {
+            name: self.name,
             asking: of("self").own / TICKS,
-            signer: of(&self.signer.to_string()).own / TICKS,
+            measured: of(&self.measured.to_string()).own / TICKS,
             postgres: (server.own + server.ended_children + sessions) / TICKS,
         }
     }
@@ -57,8 +64,9 @@ impl Processes {
 impl Used {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
+            name: self.name,
             asking: self.asking - before.asking,
-            signer: self.signer - before.signer,
+            measured: self.measured - before.measured,
             postgres: self.postgres - before.postgres,
         }
     }
@@ -66,12 +74,12 @@ impl Used {
     /// One step for each process, its seconds times `scale`.
     pub(crate) fn steps(self, scale: f64, unit: &'static str) -> Vec<Step> {
         [
-            ("processor: signer", self.signer),
-            ("processor: Postgres", self.postgres),
-            ("processor: who asks", self.asking),
+            (self.name, self.measured),
+            ("Postgres", self.postgres),
+            ("who asks", self.asking),
         ]
         .map(|(name, seconds)| Step {
-            name: name.to_owned(),
+            name: format!("processor: {name}"),
             value: seconds * scale,
             unit,
         })
