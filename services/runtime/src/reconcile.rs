@@ -319,8 +319,14 @@ impl Reconciler {
             result = step => result,
             () = self.hold(&claim) => Err(lost(&claim, None)),
         };
-        if let Err(error) = self.finish(&claim, result).await {
-            tracing::debug!(error = report(&error), "cannot record what came of a step");
+        match self.finish(&claim, result).await {
+            Ok(()) => {}
+            Err(Error::Fenced { .. }) => {
+                tracing::info!(kind = claim.kind, object = %claim.object_id, "lost the claim");
+            }
+            Err(error) => {
+                tracing::debug!(error = report(&error), "cannot record what came of a step");
+            }
         }
     }
 
@@ -345,15 +351,13 @@ impl Reconciler {
         }
     }
 
+    /// Keeps what came of a step; [`Error::Fenced`] when the claim was lost.
     async fn finish(&self, claim: &Claim, result: Result<Outcome>) -> Result<()> {
         let (outcome, reason, after) = match result {
             Ok(Outcome::Done) => return self.done(claim).await,
             Ok(Outcome::Again) => ("again", None, Duration::ZERO),
             Ok(Outcome::Wait { reason, after }) => ("wait", Some(reason), after),
-            Err(Error::Fenced { .. }) => {
-                tracing::info!(kind = claim.kind, object = %claim.object_id, "lost the claim");
-                return Ok(());
-            }
+            Err(lost @ Error::Fenced { .. }) => return Err(lost),
             Err(error) => {
                 let text = report(&error);
                 tracing::warn!(kind = claim.kind, object = %claim.object_id, error = text, "step failed");
@@ -364,7 +368,7 @@ impl Reconciler {
             self.keep_reason(claim, reason).await?;
         }
         let failed = outcome == "error";
-        sqlx::query(
+        let kept = sqlx::query(
             "update work set outcome = $4, reason = $5,
                  not_before = case when wakes = $6
                      then now() + make_interval(secs => $7) else now() end,
@@ -382,7 +386,11 @@ impl Reconciler {
         .bind(failed)
         .execute(&self.db)
         .await
-        .map_err(pg::error)?;
+        .map_err(pg::error)?
+        .rows_affected();
+        if kept == 0 {
+            return Err(lost(claim, None));
+        }
         Ok(())
     }
 
@@ -418,7 +426,7 @@ impl Reconciler {
         .map_err(pg::error)?
         .rows_affected();
         if gone == 0 {
-            sqlx::query(
+            let kept = sqlx::query(
                 "update work set claimed_by = null, claimed_until = null, not_before = now(),
                                  attempts = 0
                  where kind = $1 and object_id = $2 and claim_fence = $3",
@@ -428,7 +436,11 @@ impl Reconciler {
             .bind(claim.number)
             .execute(&self.db)
             .await
-            .map_err(pg::error)?;
+            .map_err(pg::error)?
+            .rows_affected();
+            if kept == 0 {
+                return Err(lost(claim, None));
+            }
         }
         Ok(())
     }

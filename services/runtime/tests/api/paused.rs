@@ -6,7 +6,8 @@ use crate::worker::{expire, row, wake, woken, worker, worker_that, write};
 use berth_core::{Error, Result};
 use berth_runtime::reconcile::{Claim, Outcome, guard};
 use sqlx::PgPool;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -169,6 +170,54 @@ async fn a_reason_is_written_while_nobody_else_can_claim(db: PgPool) {
         .await
         .unwrap();
     assert_eq!(told, object);
+}
+
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[sqlx::test(migrations = "tests/migrations")]
+async fn a_worker_says_that_it_lost_a_claim_whatever_came_of_its_step(db: PgPool) {
+    let outcomes: [fn() -> Result<Outcome>; 4] = [
+        || Ok(Outcome::Done),
+        || Ok(Outcome::Again),
+        || Ok(Outcome::wait("why", Duration::from_mins(1))),
+        || Err(Error::unavailable("down")),
+    ];
+    for outcome in outcomes {
+        let object = woken(&db).await;
+        let other = worker_that(&db, || Ok(Outcome::Done));
+        let steps = db.clone();
+        let late = worker(&db, move |_| {
+            let (db, other) = (steps.clone(), other.clone());
+            Box::pin(async move {
+                expire(&db).await;
+                assert!(other.turn().await?);
+                outcome()
+            })
+        });
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        let _until_the_end = tracing::subscriber::set_default(subscriber);
+        assert!(late.turn().await.unwrap());
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let told =
+            |line: &str| line.contains("lost the claim") && line.contains(&object.to_string());
+        assert_eq!(log.lines().filter(|line| told(line)).count(), 1, "{log}");
+    }
 }
 
 #[sqlx::test(migrations = "tests/migrations")]
