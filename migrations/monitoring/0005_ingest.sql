@@ -1,3 +1,6 @@
+-- Together and in the order of those who store and read, who are served meanwhile.
+lock table series, sample in access exclusive mode;
+
 -- Half of each page of series is kept free, so that a newest sample is written
 -- without the table's indexes.
 alter table series set (fillfactor = 50);
