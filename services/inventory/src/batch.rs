@@ -1,45 +1,37 @@
-//! Leases that come together and want the same are given their machines together.
-//!
-//! A lone lease is served at once. Those that come while others are being served
-//! wait for their turn, and share one search and one commit with all who want
-//! the same. No timer waits for more.
+//! Leases that come together and want the same are given their machines together:
+//! they share one search and one commit.
 
 use crate::store::reservations::{self, Cheapest, Reservation};
 use berth_core::{Error, LeaseId, Result, report};
+use berth_runtime::lanes::{self, Batches, Lanes};
 use sqlx::PgPool;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, oneshot};
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
-/// Statements under way at once. Two would only pass over each other's machines.
-const LANES: usize = 1;
 /// Most leases of a statement.
 const MAX_LEASES: usize = 64;
-/// Most leases that wait.
-const MAX_WAITING: usize = 4096;
+/// Longest wait for a batch, after which its outcome is unknown. Longer than a
+/// statement may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A lease that wants a machine.
+#[derive(Debug)]
+struct Wanting {
+    lease: LeaseId,
+    wish: Cheapest,
+}
+
+type Asked = lanes::Asked<Wanting, Reservation>;
 
 /// Gives machines to leases; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Reservations {
-    db: PgPool,
-    waiting: Arc<Mutex<Vec<Waiting>>>,
-    lanes: Arc<Semaphore>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    lease: LeaseId,
-    wish: Cheapest,
-    answer: oneshot::Sender<Result<Reservation>>,
-}
+pub(crate) struct Reservations(Lanes<Wanting, Reservation>);
 
 impl Reservations {
-    pub(crate) fn new(db: PgPool) -> Self {
-        Self {
-            db,
-            waiting: Arc::default(),
-            lanes: Arc::new(Semaphore::new(LANES)),
-        }
+    /// Reservations, and their task, which ends after the last of them.
+    pub(crate) fn new(db: PgPool) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (lanes, task) = lanes::lanes(Leases(db));
+        (Self(lanes), task)
     }
 
     /// Reserves the cheapest machine that fits; a lease that has one gets the same
@@ -48,83 +40,69 @@ impl Reservations {
     /// # Errors
     ///
     /// Those of [`reservations::reserve_cheapest`], and [`Error::Unavailable`] when
-    /// too many wait.
+    /// too many wait or the outcome is not known.
     pub(crate) async fn reserve(&self, lease: LeaseId, wish: &Cheapest) -> Result<Reservation> {
-        let mut answered = self.wait(lease, wish)?;
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answered => match answer {
-                    Ok(answer) => return answer,
-                    // Who served it was called off: it asks again, and finds what it got.
-                    Err(_) => answered = self.wait(lease, wish)?,
-                },
-                lane = self.lanes.acquire() => {
-                    let lane = lane.map_err(Error::unavailable)?;
-                    // Maybe others came first on another thread: its turn is still to come.
-                    let batch = next(&mut self.waiting());
-                    serve(&self.db, batch).await;
-                    drop(lane);
-                }
-            }
-        }
-    }
-
-    fn wait(
-        &self,
-        lease: LeaseId,
-        wish: &Cheapest,
-    ) -> Result<oneshot::Receiver<Result<Reservation>>> {
-        let (answer, answered) = oneshot::channel();
-        let mut waiting = self.waiting();
-        if waiting.len() >= MAX_WAITING {
-            return Err(Error::unavailable("too many leases wait for a machine"));
-        }
-        waiting.push(Waiting {
-            lease,
-            wish: wish.clone(),
-            answer,
-        });
-        Ok(answered)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        let wish = wish.clone();
+        let full = || Error::unavailable("too many leases wait for a machine");
+        self.0
+            .ask(Wanting { lease, wish }, Duration::ZERO, full)
+            .await
     }
 }
 
-/// Takes the first that waits, and all who want the same. A lease that asked more
-/// than once has its later turn, and finds what it got.
-fn next(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
-    // Who asked may be gone: nobody would give that machine back.
-    waiting.retain(|one| !one.answer.is_closed());
-    let Some(wish) = waiting.first().map(|first| first.wish.clone()) else {
+struct Leases(PgPool);
+
+impl Batches for Leases {
+    type Ask = Wanting;
+    type Answer = Reservation;
+    /// Two statements for one wish would only pass over each other's machines.
+    type Key = Cheapest;
+
+    const LANES: usize = 4;
+    const ROOM: usize = 2048;
+
+    /// The first whose wish nobody is granted now, and all who want the same. A
+    /// lease that asked more than once has its later turn, and finds what it got.
+    fn next(&self, waiting: &mut Vec<Asked>, busy: &mut HashSet<Cheapest>) -> Vec<Asked> {
+        let first = waiting.iter().find(|one| !busy.contains(&one.what.wish));
+        let Some(wish) = first.map(|first| first.what.wish.clone()) else {
+            return Vec::new();
+        };
+        let mut leases = BTreeSet::new();
+        let same = |one: &mut Asked| {
+            leases.len() < MAX_LEASES && one.what.wish == wish && leases.insert(one.what.lease)
+        };
+        let batch = waiting.extract_if(.., same).collect();
+        busy.insert(wish);
+        batch
+    }
+
+    fn serve(&self, batch: Vec<Asked>) -> impl Future<Output = Vec<Cheapest>> + Send + 'static {
+        answer(self.0.clone(), batch)
+    }
+}
+
+/// Reserves for a batch and answers it. Returns its wish.
+async fn answer(db: PgPool, batch: Vec<Asked>) -> Vec<Cheapest> {
+    let Some(wish) = batch.first().map(|first| first.what.wish.clone()) else {
         return Vec::new();
     };
-    let mut leases = BTreeSet::new();
-    let same = |one: &mut Waiting| {
-        leases.len() < MAX_LEASES && one.wish == wish && leases.insert(one.lease)
-    };
-    waiting.extract_if(.., same).collect()
-}
-
-/// Reserves for a batch and answers it.
-async fn serve(db: &PgPool, batch: Vec<Waiting>) {
-    let Some(wish) = batch.first().map(|first| first.wish.clone()) else {
-        return;
-    };
-    let leases: Vec<LeaseId> = batch.iter().map(|one| one.lease).collect();
-    let answers = match reservations::reserve_cheapest(db, &leases, &wish).await {
-        Ok(answers) => answers,
-        Err(error) => {
-            let why = report(&error);
-            let others = leases.iter().skip(1);
-            let others = others.map(|_| Err(Error::unavailable(why.clone())));
-            std::iter::once(Err(error)).chain(others).collect()
-        }
+    let leases: Vec<LeaseId> = batch.iter().map(|one| one.what.lease).collect();
+    let reserving = reservations::reserve_cheapest(&db, &leases, &wish);
+    let answers = match tokio::time::timeout(PATIENCE, reserving).await {
+        Ok(Ok(answers)) => answers,
+        Ok(Err(error)) => failed(error, leases.len()),
+        Err(elapsed) => failed(Error::unavailable(elapsed), leases.len()),
     };
     for (one, answer) in batch.into_iter().zip(answers) {
-        // Whoever asked may be gone.
-        one.answer.send(answer).ok();
+        one.answer(answer);
     }
+    vec![wish]
+}
+
+/// The first is told the error itself, so that it is logged once.
+fn failed(error: Error, leases: usize) -> Vec<Result<Reservation>> {
+    let why = report(&error);
+    let others = (1..leases).map(|_| Err(Error::unavailable(why.clone())));
+    std::iter::once(Err(error)).chain(others).collect()
 }

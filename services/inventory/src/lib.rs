@@ -43,11 +43,13 @@ use tonic::service::Routes;
 pub async fn start(config: &Config, platform: &Platform, tasks: &mut Tasks) -> Result<()> {
     let db = pg::connect(&config.database, &store::MIGRATIONS).await?;
     let listener = server::bind(config.listen).await?;
+    let (api, reserving) = Api::new(db);
+    tasks.spawn("reservations", reserving);
     let serve = server::serve(
         listener,
         platform.identity.clone(),
         Trust::Services,
-        routes(Api::new(db))?,
+        routes(api)?,
         tasks.stop(),
     );
     tasks.spawn("inventory", serve);

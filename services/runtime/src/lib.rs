@@ -1,6 +1,6 @@
 //! What every service needs and none should write twice: configuration,
 //! telemetry, the database, the listener, who is calling, doing a request
-//! once, pages, reconcile loops and clients.
+//! once, many requests together, pages, reconcile loops and clients.
 //!
 //! Deliberately absent: Vault (`berth-secrets`) and anything that one service
 //! alone knows.
@@ -11,6 +11,7 @@ pub mod config;
 mod connection;
 mod handshakes;
 pub mod identity;
+pub mod lanes;
 pub mod metrics;
 pub mod notices;
 pub mod once;

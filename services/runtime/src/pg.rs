@@ -103,6 +103,13 @@ pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
         .is_some_and(|e| e.constraint() == Some(constraint))
 }
 
+/// Whether two transactions waited for each other, and this one gave way.
+#[must_use]
+pub fn is_deadlock(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "40P01")
+}
+
 #[cfg(test)]
 mod tests {
     use super::passes;

@@ -1,40 +1,33 @@
-//! Claims that come together are decided together.
-//!
-//! A lone claim is decided at once. What arrives while statements are under way
-//! goes together into the next; no timer waits for more.
+//! Claims that come together are decided together, in one statement.
 
 use crate::domain::{Claim, PublicKey, Refusal};
 use crate::store::decide::decide;
 use berth_core::{Error, Result, report};
+use berth_runtime::lanes::{self, Batches, Lanes};
 use sqlx::PgPool;
 use std::collections::HashSet;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 /// Statements under way at once.
 pub(crate) const LANES: u32 = 4;
 /// Most claims of a statement.
 const MAX_BATCH: usize = 1000;
-/// Most claims that wait in the channel.
-const MAX_WAITING: usize = 16_384;
 /// Longest wait for a statement, after which its outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-struct Waiting {
-    claim: Claim,
-    answer: oneshot::Sender<Result<Result<(), Refusal>>>,
-}
+/// Whether a claim may be signed.
+type Verdict = Result<(), Refusal>;
+type Asked = lanes::Asked<Claim, Verdict>;
 
 /// Hands claims to the task that decides them.
 #[derive(Debug, Clone)]
-pub struct Batcher(mpsc::Sender<Waiting>);
+pub struct Batcher(Lanes<Claim, Verdict>);
 
 impl Batcher {
     /// A batcher, and its task, which ends after the last batcher.
     pub fn new(db: PgPool) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        (Self(sender), run(db, receiver))
+        let (lanes, task) = lanes::lanes(Claims(db));
+        (Self(lanes), task)
     }
 
     /// Whether this may be signed. When it may, that is recorded durably.
@@ -43,61 +36,47 @@ impl Batcher {
     ///
     /// [`Error::Exhausted`] when too many wait, [`Error::Unavailable`] when the
     /// outcome is not known; then nothing may be signed.
-    pub async fn sign(&self, claim: Claim) -> Result<Result<(), Refusal>> {
-        let (answer, answered) = oneshot::channel();
-        self.0.try_send(Waiting { claim, answer }).map_err(|_| {
+    pub async fn sign(&self, claim: Claim) -> Result<Verdict> {
+        let busy = || {
             Error::exhausted(
                 "SIGNER_BUSY",
                 "too many requests wait; try again in a moment",
             )
-        })?;
-        answered.await.map_err(Error::unavailable)?
+        };
+        self.0.ask(claim, Duration::ZERO, busy).await
     }
 }
 
-async fn run(db: PgPool, mut receiver: mpsc::Receiver<Waiting>) {
-    let mut waiting = Vec::new();
-    let mut busy = HashSet::new();
-    let mut lanes = JoinSet::new();
-    let mut open = true;
-    while open || !lanes.is_empty() {
-        tokio::select! {
-            received = receiver.recv_many(&mut waiting, MAX_BATCH), if open && waiting.len() < MAX_WAITING => {
-                open = received > 0;
-            }
-            Some(done) = lanes.join_next() => {
-                // A panic: end the task, and with it the process.
-                let Ok(keys): Result<Vec<PublicKey>, _> = done else { return };
-                for key in keys {
-                    busy.remove(&key);
-                }
-            }
-        }
-        while lanes.len() < LANES as usize {
-            let batch = next(&mut waiting, &mut busy);
-            if batch.is_empty() {
-                break;
-            }
-            lanes.spawn(answer(db.clone(), batch));
-        }
-    }
-}
+struct Claims(PgPool);
 
-/// The first claims whose keys are in no statement; the others stay in order.
-fn next(waiting: &mut Vec<Waiting>, busy: &mut HashSet<PublicKey>) -> Vec<Waiting> {
-    let mut taken = 0;
-    waiting
-        .extract_if(.., |one| {
-            let take = taken < MAX_BATCH && busy.insert(one.claim.public_key);
-            taken += usize::from(take);
-            take
-        })
-        .collect()
+impl Batches for Claims {
+    type Ask = Claim;
+    type Answer = Verdict;
+    type Key = PublicKey;
+
+    const LANES: usize = LANES as usize;
+    const ROOM: usize = 16_384;
+
+    /// The first claims whose keys are in no statement.
+    fn next(&self, waiting: &mut Vec<Asked>, busy: &mut HashSet<PublicKey>) -> Vec<Asked> {
+        let mut taken = 0;
+        waiting
+            .extract_if(.., |one| {
+                let take = taken < MAX_BATCH && busy.insert(one.what.public_key);
+                taken += usize::from(take);
+                take
+            })
+            .collect()
+    }
+
+    fn serve(&self, batch: Vec<Asked>) -> impl Future<Output = Vec<PublicKey>> + Send + 'static {
+        answer(self.0.clone(), batch)
+    }
 }
 
 /// Decides a batch and answers it. Returns its keys.
-async fn answer(db: PgPool, batch: Vec<Waiting>) -> Vec<PublicKey> {
-    let claims: Vec<_> = batch.iter().map(|one| one.claim).collect();
+async fn answer(db: PgPool, batch: Vec<Asked>) -> Vec<PublicKey> {
+    let claims: Vec<_> = batch.iter().map(|one| one.what).collect();
     let decided = match tokio::time::timeout(PATIENCE, decide(&db, &claims)).await {
         Ok(decided) => decided.map_err(|error| report(&error)),
         Err(elapsed) => Err(elapsed.to_string()),
@@ -111,8 +90,7 @@ async fn answer(db: PgPool, batch: Vec<Waiting>) -> Vec<PublicKey> {
         }
     };
     for (one, verdict) in batch.into_iter().zip(verdicts) {
-        // Whoever asked may be gone.
-        one.answer.send(verdict).ok();
+        one.answer(verdict);
     }
     claims.iter().map(|claim| claim.public_key).collect()
 }

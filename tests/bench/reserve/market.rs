@@ -26,6 +26,7 @@ pub(crate) struct Market {
     name: String,
     db: PgPool,
     api: Api,
+    _tasks: JoinSet<()>,
 }
 
 /// What clients got.
@@ -64,11 +65,14 @@ impl Market {
         postgres.sql(name, &fleet).await;
         postgres.sql(name, "vacuum (analyze)").await;
         postgres.sql(name, "checkpoint").await;
-        let api = Api::new(db.clone());
+        let (api, reserving) = Api::new(db.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reserving);
         Self {
             name: name.to_owned(),
             db,
             api,
+            _tasks: tasks,
         }
     }
 

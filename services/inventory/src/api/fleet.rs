@@ -30,7 +30,12 @@ pub(super) async fn reserve(
         }
     };
     let got = match reserved {
-        Err(Error::Exhausted { .. }) => return Err(why_not(api, &wish, term).await?),
+        Err(Error::Exhausted { .. }) => {
+            let why_not = why_not(api, &wish, term).await?;
+            // Another call for it may have come first, and have been committed since.
+            let held = reservations::held(&mut *api.connection().await?, lease).await?;
+            held.ok_or(why_not)?
+        }
         other => other?,
     };
     Ok(pb::ReserveMachineResponse {

@@ -24,13 +24,11 @@ pub struct Api {
 }
 
 impl Api {
-    /// Serves what this database keeps.
-    #[must_use]
-    pub fn new(db: PgPool) -> Self {
-        Self {
-            reservations: Reservations::new(db.clone()),
-            db,
-        }
+    /// Serves what this database keeps. The future gives machines to leases and is a
+    /// task of the service.
+    pub fn new(db: PgPool) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (reservations, reserving) = Reservations::new(db.clone());
+        (Self { db, reservations }, reserving)
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>> {

@@ -5,7 +5,7 @@ use berth_core::{Error, Money, OfferId, Resource};
 use chrono::TimeDelta;
 
 /// Least hardware that a machine must have. A zero asks for nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Requirements {
     /// Logical processors.
     pub cpu_cores: i64,
@@ -74,9 +74,10 @@ pub fn why_not_this(id: OfferId, offer: Option<&Offer>, term: TimeDelta) -> Erro
 #[must_use]
 pub fn why_not_any(max_price: Money, cheapest: Option<Money>) -> Error {
     let message = match cheapest {
-        // Between the two questions one became free.
+        // It became free a moment ago, or is about to be given to somebody: maybe to
+        // this lease, by a call whose answer was lost.
         Some(price) if price.micros <= max_price.micros => {
-            "no free machine fitted a moment ago; try again".to_owned()
+            return Error::unavailable("the machines that fit are being given away; try again");
         }
         Some(price) => format!(
             "no free machine that fits costs {max_price} an hour or less; the cheapest costs {price}"

@@ -64,7 +64,7 @@ impl Row {
 }
 
 /// The cheapest machine that fits, as one lease or many want it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cheapest {
     /// What it must have.
     pub requirements: Requirements,
@@ -141,9 +141,22 @@ fn no_capacity() -> Error {
     Error::exhausted("NO_CAPACITY", "no free machine fits")
 }
 
-/// Whether another call for the same lease came first.
+/// Whether another call for the same lease came first, or ended a deadlock of two
+/// calls for the same leases.
 fn was_first(error: &sqlx::Error) -> bool {
-    pg::violates(error, "reservation_lease") || pg::violates(error, "machine_lease")
+    pg::violates(error, "reservation_lease")
+        || pg::violates(error, "machine_lease")
+        || pg::is_deadlock(error)
+}
+
+/// What a lease has, if it ever had something.
+///
+/// # Errors
+///
+/// Those of the database, and [`Error::Precondition`] for a lease that released its
+/// machine.
+pub async fn held(conn: &mut PgConnection, lease: LeaseId) -> Result<Option<Reservation>> {
+    find(conn, lease).await?.map(Row::reservation).transpose()
 }
 
 async fn find(conn: &mut PgConnection, lease: LeaseId) -> Result<Option<Row>> {
@@ -183,9 +196,9 @@ async fn claim_offer(
 }
 
 /// How many more of the cheapest machines a claim may choose from than it needs:
-/// those that others are about to take are passed over. The second number is for the rare claim
-/// that finds all of the first in other hands.
-const CHOICES: [usize; 2] = [8, 128];
+/// those that others are about to take are passed over. The second number is for the
+/// rare claim that finds all of the first in other hands.
+const CHOICES: [usize; 2] = [8, 1024];
 
 /// What a free machine must have; the parameters are bound by [`fitting`].
 macro_rules! fits {
@@ -215,13 +228,13 @@ macro_rules! cheapest_of_grades {
                  where machine.grade = machine_grade.grade and ",
             fits!(),
             "    order by ask_micros, id limit 1) first
-             where (machine_grade.grade >> 36) >= capacity_step($4)
-               and ((machine_grade.grade >> 30) & 63) >= capacity_step($5)
-               and ((machine_grade.grade >> 24) & 63) >= capacity_step($6)
-               and ((machine_grade.grade >> 18) & 63) >= capacity_step($7)
-               and ((machine_grade.grade >> 12) & 63) >= capacity_step($8)
-               and ((machine_grade.grade >> 6) & 63) >= capacity_step($9)
-               and (machine_grade.grade & 63) >= capacity_step($10)
+             where (machine_grade.grade >> 36) >= (select capacity_step($4))
+               and ((machine_grade.grade >> 30) & 63) >= (select capacity_step($5))
+               and ((machine_grade.grade >> 24) & 63) >= (select capacity_step($6))
+               and ((machine_grade.grade >> 18) & 63) >= (select capacity_step($7))
+               and ((machine_grade.grade >> 12) & 63) >= (select capacity_step($8))
+               and ((machine_grade.grade >> 6) & 63) >= (select capacity_step($9))
+               and (machine_grade.grade & 63) >= (select capacity_step($10))
              order by first.ask_micros, first.id"
         )
     };

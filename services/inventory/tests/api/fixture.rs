@@ -8,6 +8,8 @@ use berth_proto::inventory::v1::fleet_service_server::FleetService as _;
 use berth_proto::inventory::v1::inventory_service_server::InventoryService as _;
 use prost_types::Duration;
 use sqlx::PgPool;
+use std::sync::Arc;
+use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -52,17 +54,31 @@ pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().unwrap().reason
 }
 
+/// One replica, and its task, which ends with the set.
+pub(crate) fn serve(db: PgPool) -> (Api, Arc<JoinSet<()>>) {
+    let (api, reserving) = Api::new(db);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(reserving);
+    (api, Arc::new(tasks))
+}
+
 /// An account with a supplier.
 #[derive(Clone)]
 pub(crate) struct Yard {
     pub(crate) api: Api,
     pub(crate) account: AccountId,
     pub(crate) supplier: String,
+    pub(crate) _tasks: Arc<JoinSet<()>>,
 }
 
 impl Yard {
     pub(crate) async fn new(db: PgPool) -> Self {
-        Self::of(&Api::new(db)).await
+        let (api, tasks) = serve(db);
+        let yard = Self::of(&api).await;
+        Self {
+            _tasks: tasks,
+            ..yard
+        }
     }
 
     /// Another account in the same inventory.
@@ -71,6 +87,7 @@ impl Yard {
             api: api.clone(),
             account: AccountId::generate(),
             supplier: String::new(),
+            _tasks: Arc::default(),
         };
         let message = pb::CreateSupplierRequest {
             request_id: id(),

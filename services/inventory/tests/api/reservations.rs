@@ -1,8 +1,7 @@
 //! Reservations: the cheapest that fits, once a lease, never twice a machine.
 
-use crate::fixture::{GIB, State, Yard, any, euro, facts, fields, reason, seconds, state};
+use crate::fixture::{GIB, State, Yard, any, euro, facts, fields, reason, seconds, serve, state};
 use berth_core::{AccountId, LeaseId};
-use berth_inventory::api::Api;
 use berth_inventory::store::MIGRATIONS;
 use berth_proto::api::v1::Requirements;
 use berth_proto::inventory::v1 as pb;
@@ -214,8 +213,10 @@ async fn a_lease_that_asks_many_times_at_once_gets_one_machine(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATIONS")]
 async fn leases_of_two_replicas_and_two_wishes_at_once_get_the_cheapest_once_each(db: PgPool) {
     let yard = Yard::new(db.clone()).await;
+    let (api, tasks) = serve(db);
     let replica = Yard {
-        api: Api::new(db),
+        api,
+        _tasks: tasks,
         ..yard.clone()
     };
     for host in 1..=40 {
@@ -231,12 +232,16 @@ async fn leases_of_two_replicas_and_two_wishes_at_once_get_the_cheapest_once_eac
             2_000_000
         };
         calls.spawn(async move {
-            let got = yard.reserve(any(LeaseId::generate(), most)).await;
-            match got {
-                Ok(got) => Some((got.machine_id, got.price_per_hour.unwrap().micros)),
-                Err(refused) => {
-                    assert_eq!(reason(&refused), "NO_CAPACITY", "{refused:?}");
-                    None
+            let lease = LeaseId::generate();
+            loop {
+                match yard.reserve(any(lease, most)).await {
+                    Ok(got) => break Some((got.machine_id, got.price_per_hour.unwrap().micros)),
+                    // Those that fit are on their way to others.
+                    Err(later) if later.code() == Code::Unavailable => {}
+                    Err(refused) => {
+                        assert_eq!(reason(&refused), "NO_CAPACITY", "{refused:?}");
+                        break None;
+                    }
                 }
             }
         });
@@ -251,12 +256,12 @@ async fn leases_of_two_replicas_and_two_wishes_at_once_get_the_cheapest_once_eac
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
-async fn who_is_called_off_while_serving_others_leaves_them_served(db: PgPool) {
+async fn who_is_called_off_takes_nothing_from_those_who_came_with_it(db: PgPool) {
     let yard = Yard::new(db).await;
-    for host in 1..=8 {
+    for host in 1..=6 {
         yard.free(&format!("m{host}"), host, 1_000_000).await;
     }
-    for _ in 0..20 {
+    for turn in 0..20 {
         let leases: Vec<_> = (0..6).map(|_| LeaseId::generate()).collect();
         let mut calls = JoinSet::new();
         for (place, lease) in leases.iter().copied().enumerate() {
@@ -264,7 +269,7 @@ async fn who_is_called_off_while_serving_others_leaves_them_served(db: PgPool) {
             calls.spawn(async move {
                 let call = yard.reserve(any(lease, 1_000_000));
                 if place < 2 {
-                    let soon = tokio::time::timeout(Duration::from_micros(700), call);
+                    let soon = tokio::time::timeout(Duration::from_micros(turn * 200), call);
                     soon.await.ok().map(Result::unwrap)
                 } else {
                     Some(call.await.unwrap())
@@ -280,6 +285,23 @@ async fn who_is_called_off_while_serving_others_leaves_them_served(db: PgPool) {
             yard.release(lease).await;
         }
     }
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_lease_is_not_refused_for_machines_that_are_only_on_their_way_to_somebody(db: PgPool) {
+    let yard = Yard::new(db.clone()).await;
+    let (machine, _) = yard.free("m1", 1, 1_000_000).await;
+    let mut held = db.begin().await.unwrap();
+    sqlx::query("select from machine for update")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let lease = LeaseId::generate();
+    let later = yard.reserve(any(lease, 1_000_000)).await.unwrap_err();
+    assert_eq!(later.code(), Code::Unavailable, "{later:?}");
+    held.rollback().await.unwrap();
+    let got = yard.reserve(any(lease, 1_000_000)).await.unwrap();
+    assert_eq!(got.machine_id, machine);
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]

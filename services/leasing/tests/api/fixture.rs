@@ -91,7 +91,8 @@ impl House {
     /// The same, while leasing has no certificate to reach inventory with.
     pub(crate) async fn disconnected(db: PgPool, machines: u8, balance: i64) -> Self {
         let authority = Authority::new();
-        let inventory = berth_inventory::api::Api::new(inventory_database(&db).await);
+        let database = inventory_database(&db).await;
+        let (inventory, reserving) = berth_inventory::api::Api::new(database);
         let listener = server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let mut tasks = Tasks::new();
@@ -103,6 +104,7 @@ impl House {
             tasks.stop(),
         );
         tasks.spawn("inventory", serve);
+        tasks.spawn("reservations", reserving);
 
         let identity = Identity::pending();
         let client = Inventory::new(clients::channel("inventory", &address, &identity));

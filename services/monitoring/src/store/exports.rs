@@ -1,6 +1,6 @@
 //! Storing exports: those of many nodes in one statement.
 
-use super::targets::{self, announce};
+use super::targets::{self, Locked, announce};
 use crate::domain::Speaker;
 use crate::otlp::Point;
 use berth_core::{Fence, NodeId, Result};
@@ -87,25 +87,32 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// The series of an export that find no room, or why it is not heard; nothing when
+/// its target was passed over.
+pub type Verdict = Option<Result<Vec<LeftOut>>>;
+
 /// Stores what the current placements of nodes sent, at most one export of each
-/// node, in one transaction. Returns what each is answered, in order: the series
-/// that find no room, or why it is not heard.
+/// node, in one transaction. Returns what each is answered, in order.
 ///
 /// # Errors
 ///
 /// Those of the database; then nothing is stored.
-pub async fn store(db: &PgPool, sent: &[Sent]) -> Result<Vec<Result<Vec<LeftOut>>>> {
+pub async fn store(db: &PgPool, sent: &[&Sent], locked: Locked) -> Result<Vec<Verdict>> {
     let nodes: Vec<_> = sent.iter().map(|one| one.speaker.node_id).collect();
     let mut txn = db.begin().await.map_err(pg::error)?;
-    let current = targets::lock(&mut txn, &nodes).await?;
-    let admit = |one: &Sent| {
+    let current = targets::lock(&mut txn, &nodes, locked).await?;
+    let admit = |one: &&Sent| {
         let node = &one.speaker.node_id;
-        let found = current.binary_search_by_key(node, |known| known.node_id);
-        one.speaker.admit(found.ok().map(|at| current[at]))
+        match current.binary_search_by_key(node, |known| known.node_id) {
+            Ok(at) => Some(one.speaker.admit(Some(current[at]))),
+            Err(_) if locked == Locked::PassOver => None,
+            Err(_) => Some(one.speaker.admit(None)),
+        }
     };
     let admitted: Vec<_> = sent.iter().map(admit).collect();
     let heard = sent.iter().zip(&admitted);
-    let heard = heard.filter(|(one, admitted)| admitted.is_ok() && !one.points.is_empty());
+    let heard =
+        heard.filter(|(one, admitted)| matches!(admitted, Some(Ok(()))) && !one.points.is_empty());
     let exports: Vec<_> = heard
         .map(|(one, _)| Export {
             node_id: one.speaker.node_id,
@@ -121,7 +128,7 @@ pub async fn store(db: &PgPool, sent: &[Sent]) -> Result<Vec<Result<Vec<LeftOut>
     let answers = sent.iter().zip(admitted).map(|(one, admitted)| {
         let own = left_out.extract_if(.., |series| series.node_id == one.speaker.node_id);
         let own = own.collect();
-        admitted.map(|()| own)
+        admitted.map(|admitted| admitted.map(|()| own))
     });
     Ok(answers.collect())
 }

@@ -143,21 +143,45 @@ pub async fn speaker(conn: &mut PgConnection, node: NodeId) -> Result<Option<Spe
         .map_err(pg::error)
 }
 
+/// What becomes of targets that another transaction has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// They are passed over, like those that nobody knows.
+    PassOver,
+    /// They are waited for, three seconds at most.
+    Wait,
+}
+
 /// Which placements speak for these nodes, in order of the nodes. Nobody changes
 /// that or locks the targets too until the transaction ends.
 ///
 /// # Errors
 ///
 /// Those of the database.
-pub async fn lock(conn: &mut PgConnection, nodes: &[NodeId]) -> Result<Vec<Speaker>> {
-    sqlx::query_as(
-        "select node_id, placement_id, fence from target where node_id = any($1)
-         order by node_id for no key update",
-    )
-    .bind(nodes)
-    .fetch_all(conn)
-    .await
-    .map_err(pg::error)
+pub async fn lock(
+    conn: &mut PgConnection,
+    nodes: &[NodeId],
+    locked: Locked,
+) -> Result<Vec<Speaker>> {
+    let lock = match locked {
+        Locked::PassOver => {
+            "select node_id, placement_id, fence from target where node_id = any($1)
+             order by node_id for no key update skip locked"
+        }
+        Locked::Wait => {
+            sqlx::query("set local lock_timeout = '3s'")
+                .execute(&mut *conn)
+                .await
+                .map_err(pg::error)?;
+            "select node_id, placement_id, fence from target where node_id = any($1)
+             order by node_id for no key update"
+        }
+    };
+    sqlx::query_as(lock)
+        .bind(nodes)
+        .fetch_all(conn)
+        .await
+        .map_err(pg::error)
 }
 
 /// Most nodes of one notice, which holds fewer than 8,000 bytes.

@@ -8,6 +8,7 @@ use berth_monitoring::domain::Speaker;
 use berth_monitoring::otlp::Point;
 use berth_monitoring::store::CHANNEL;
 use berth_monitoring::store::exports::{self, LeftOut, MAX_SERIES, Sent};
+use berth_monitoring::store::targets::Locked;
 use sqlx::postgres::PgListener;
 use sqlx::{PgPool, Postgres, Transaction};
 use std::collections::BTreeSet;
@@ -64,8 +65,15 @@ type Answers = Vec<Result<Vec<LeftOut>, Error>>;
 /// Stores them, and waits for nobody.
 fn storing<const N: usize>(db: &PgPool, all: [Sent; N]) -> JoinSet<Answers> {
     let (db, mut storing) = (db.clone(), JoinSet::new());
-    storing.spawn(async move { exports::store(&db, &all).await.unwrap() });
+    storing.spawn(async move { store(&db, &all).await });
     storing
+}
+
+/// Stores them, and waits for whoever has locked a target.
+async fn store(db: &PgPool, all: &[Sent]) -> Answers {
+    let all: Vec<_> = all.iter().collect();
+    let answers = exports::store(db, &all, Locked::Wait).await.unwrap();
+    answers.into_iter().map(Option::unwrap).collect()
 }
 
 async fn finished<T: 'static>(mut task: JoinSet<T>) -> T {
@@ -94,9 +102,8 @@ async fn each_of_several_exports_has_its_own_answer(db: PgPool) {
         sent(&silent, Vec::new()),
         sent(&other, well()),
     ];
-    let answers: Vec<_> = exports::store(&db, &all)
+    let answers: Vec<_> = store(&db, &all)
         .await
-        .unwrap()
         .into_iter()
         .map(|answer| match answer {
             Ok(left_out) => {
@@ -172,6 +179,25 @@ async fn a_fence_that_moves_meanwhile_stops_its_own_export_alone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "berth_monitoring::store::MIGRATIONS")]
+async fn a_target_that_somebody_has_locked_holds_up_no_export_of_another_node(db: PgPool) {
+    let replica = Replica::new(&db);
+    let (stuck, well_off) = (Node::known(&replica).await, Node::known(&replica).await);
+    let held = hold(&db, &[&stuck]).await;
+    let all = [sent(&stuck, well()), sent(&well_off, well())];
+    let all: Vec<_> = all.iter().collect();
+    let answers = exports::store(&db, &all, Locked::PassOver).await.unwrap();
+    assert!(answers[0].is_none(), "{answers:?}");
+    assert!(matches!(&answers[1], Some(Ok(left_out)) if left_out.is_empty()));
+    assert_eq!(series(&db, &well_off).await, 4);
+
+    let failed = exports::store(&db, &all[..1], Locked::Wait).await;
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
+    held.commit().await.unwrap();
+    assert!(store(&db, &[sent(&stuck, well())]).await[0].is_ok());
+    assert_eq!(series(&db, &stuck).await, 4);
+}
+
+#[sqlx::test(migrator = "berth_monitoring::store::MIGRATIONS")]
 async fn replicas_that_store_exports_of_the_same_nodes_at_once_do_not_stop_each_other(db: PgPool) {
     let replica = Replica::new(&db);
     let mut nodes = Vec::new();
@@ -183,7 +209,7 @@ async fn replicas_that_store_exports_of_the_same_nodes_at_once_do_not_stop_each_
         let mut batch: Vec<_> = nodes.iter().map(|node| sent(node, well())).collect();
         batch.rotate_left(turn * 5);
         let db = db.clone();
-        storing.spawn(async move { exports::store(&db, &batch).await.unwrap() });
+        storing.spawn(async move { store(&db, &batch).await });
     }
     let answers = storing.join_all().await;
     assert!(answers.iter().flatten().all(Result::is_ok));
@@ -307,7 +333,7 @@ async fn every_node_of_a_batch_is_announced(db: PgPool) {
     let mut listener = PgListener::connect_with(&db).await.unwrap();
     listener.listen(CHANNEL).await.unwrap();
     let all: Vec<_> = nodes.iter().map(|node| sent(node, well())).collect();
-    exports::store(&db, &all).await.unwrap();
+    store(&db, &all).await;
     let mut left: BTreeSet<_> = nodes.iter().map(|node| node.id.to_string()).collect();
     eventually("all are announced", async || {
         let notice = listener.recv().await.unwrap();
