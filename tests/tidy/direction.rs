@@ -32,6 +32,10 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("berth-core", &[]),
     ("berth-proto", &[]),
     ("berth-rig", &[]),
+    (
+        "berth-fuzz",
+        &["berth-monitoring", "berth-provisioner", "berth-signer"],
+    ),
     ("berth-runtime", &["berth-core", "berth-proto"]),
     ("berth-secrets", &["berth-core"]),
     (

@@ -1,7 +1,7 @@
 //! A `chain.toml`: an entry or refused, with a line that the text has; and a digest
 //! is pinned in an entry or not, without a panic.
 
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use berth_provisioner::chain::{ChainEntry, pin};
 use libfuzzer_sys::fuzz_target;
@@ -17,3 +17,6 @@ fuzz_target!(|text: &str| {
         Err(invalid) => assert!(!invalid.0.is_empty(), "it says what is wrong"),
     }
 });
+
+#[cfg(not(feature = "libfuzzer"))]
+fn main() {}

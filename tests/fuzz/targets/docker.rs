@@ -1,6 +1,6 @@
 //! What Docker says: a container that it describes, and frames of a log in parts.
 
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use berth_provisioner::untrusted;
 use libfuzzer_sys::fuzz_target;
@@ -15,3 +15,6 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = untrusted::log(&[bytes], 16);
     assert_eq!(lines, whole, "parts do not matter");
 });
+
+#[cfg(not(feature = "libfuzzer"))]
+fn main() {}

@@ -1,7 +1,7 @@
 //! An EIP-2335 keystore: read or refused. It is not opened here: that is what
 //! its key derivation makes slow.
 
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use berth_signer::domain::keystore::Keystore;
 use libfuzzer_sys::fuzz_target;
@@ -11,3 +11,6 @@ fuzz_target!(|text: &str| {
         assert!(text.len() <= 16 * 1024);
     }
 });
+
+#[cfg(not(feature = "libfuzzer"))]
+fn main() {}

@@ -1,13 +1,14 @@
 //! An export of metrics: no export, or points within the limits.
 
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
 
 use berth_monitoring::otlp;
 use chrono::DateTime;
 use libfuzzer_sys::fuzz_target;
+use std::time::Duration;
 
 fuzz_target!(|bytes: &[u8]| {
-    let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+    let now = DateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let Ok((points, rejected)) = otlp::read(bytes, now) else {
         return;
     };
@@ -18,3 +19,6 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(point.labels.len() <= 16 * 258, "{}", point.labels.len());
     }
 });
+
+#[cfg(not(feature = "libfuzzer"))]
+fn main() {}

@@ -1,7 +1,8 @@
 //! The body of a request to sign: read or refused, the same twice, within its
 //! bounds, and never the same signature for two networks.
 
-#![no_main]
+#![cfg_attr(feature = "libfuzzer", no_main)]
+#![expect(clippy::expect_used, reason = "what cannot be is what is looked for")]
 
 use berth_signer::domain::eth::{Policy, SignRequest};
 use berth_signer::domain::{
@@ -58,3 +59,6 @@ fuzz_target!(|body: &[u8]| {
     }
     assert!(request.check(elsewhere, &policy, NOW).is_err());
 });
+
+#[cfg(not(feature = "libfuzzer"))]
+fn main() {}
