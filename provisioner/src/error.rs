@@ -41,7 +41,9 @@ pub enum Error {
         what: &'static str,
     },
     /// The machine does not let us in.
-    #[error("the machine refused user {user}; run its setup command again as root")]
+    #[error(
+        "the machine refused user {user}; run its setup command again as root, and see that its clock is right"
+    )]
     AuthRefused {
         /// User that was tried.
         user: String,

@@ -154,8 +154,16 @@ fn owner(machine: &Machine, script: &str) {
         .unwrap_or_else(|error| panic!("{}: {error}", machine.name()));
 }
 
-/// Nothing changes the clock of one namespace, so this changes what its `date`
-/// says, which is what Berth asks.
+/// The machine's sshd, started anew with another clock, which judges certificates.
+fn sshd(with: &str) -> String {
+    format!(
+        "kill $(cat /run/sshd.pid); while [ -e /run/sshd.pid ]; do sleep 0.1; done
+         pkill -f '^sshd: berth' || true; {with} /usr/sbin/sshd -E /var/log/sshd.log"
+    )
+}
+
+/// Nothing changes the clock of one namespace, so this changes that of sshd, and
+/// then what `date` says, which is what Berth asks once it is signed in.
 fn a_clock_is_off(berth: &Berth) {
     let late = r#"cp /usr/bin/date /run/date
         printf '%s\n' '#!/bin/sh' 'case $1 in' \
@@ -163,13 +171,16 @@ fn a_clock_is_off(berth: &Berth) {
             '*) exec /run/date "$@" ;;' esac > /run/late
         chmod +x /run/late; mount --bind /run/late /usr/bin/date"#;
     let machines = ["m1", "m2"].map(|name| berth.rig().machine(name).unwrap());
-    machines.iter().for_each(|machine| owner(machine, late));
+    let owners = |script: &str| machines.iter().for_each(|machine| owner(machine, script));
+    owners(late);
+    owners(&sshd("faketime '+3 hours'"));
     launch(berth, NORTH);
+    says(berth, NORTH, &["see that its clock is right"]);
+    owners(&sshd(""));
     says(berth, NORTH, &["the machine's clock is 1080"]);
     let sight = Sight::of(&machine_of(berth, NORTH));
     assert_eq!(sight.containers, [""; 0], "nothing is made there");
-    let right = "umount /usr/bin/date";
-    machines.iter().for_each(|machine| owner(machine, right));
+    owners("umount /usr/bin/date");
     runs(berth, NORTH);
 }
 

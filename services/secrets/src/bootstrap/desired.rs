@@ -10,7 +10,7 @@ use super::RolePlan;
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
-/// How far a verifier's clock may be behind ours.
+/// How far the clock of a machine's sshd may be behind ours.
 const CLOCK_SKEW: u64 = 300;
 
 pub(super) fn kv_mount() -> Value {
@@ -98,7 +98,8 @@ pub(super) fn placement_role() -> Value {
 }
 
 /// What both kinds of certificate have in common: only the key is taken from
-/// the request, and no copy is kept.
+/// the request, and no copy is kept. They begin a day ago: a machine whose clock is
+/// behind must reach the services also after these have renewed theirs.
 fn certificate() -> Value {
     json!({
         "allow_any_name": false,
@@ -115,7 +116,7 @@ fn certificate() -> Value {
         "key_bits": 256,
         "key_usage": ["DigitalSignature"],
         "no_store": true,
-        "not_before_duration": CLOCK_SKEW,
+        "not_before_duration": DAY,
     })
 }
 

@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType}
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use x509_parser::prelude::*;
+use x509_parser::time::ASN1Time;
 
 use crate::harness::{PATIENCE, Server};
 
@@ -27,7 +28,8 @@ struct Subject {
     server: bool,
     client: bool,
     authority: bool,
-    hours: i64,
+    /// From its begin to now, and from now to its end.
+    hours: (i64, i64),
 }
 
 fn subject(chain: &str) -> Subject {
@@ -36,6 +38,8 @@ fn subject(chain: &str) -> Subject {
     let names = certificate.subject_alternative_name().unwrap().unwrap();
     let usage = certificate.extended_key_usage().unwrap().unwrap().value;
     let validity = certificate.validity();
+    let now = ASN1Time::now().timestamp();
+    let hours = |seconds: i64| (seconds + 60) / 3600;
     Subject {
         names: names
             .value
@@ -47,7 +51,10 @@ fn subject(chain: &str) -> Subject {
         server: usage.server_auth,
         client: usage.client_auth,
         authority: certificate.is_ca(),
-        hours: (validity.not_after.timestamp() - validity.not_before.timestamp()) / 3600,
+        hours: (
+            hours(now - validity.not_before.timestamp()),
+            hours(validity.not_after.timestamp() - now),
+        ),
     }
 }
 
@@ -94,7 +101,7 @@ async fn a_service_gets_its_own_name_and_no_other() {
             subject.authority,
             subject.hours
         ),
-        (true, true, false, 72)
+        (true, true, false, (24, 72))
     );
     verify(&identity.certificate_chain, &identity.ca);
     assert_eq!(identity.ca, vault.services_ca().await.unwrap());
@@ -157,7 +164,7 @@ async fn a_placement_gets_its_node_its_id_and_its_fence() {
         server: false,
         client: true,
         authority: false,
-        hours: 24,
+        hours: (24, 24),
     };
     assert_eq!(subject(&chain), expected);
     verify(&chain, &vault.placements_ca().await.unwrap());
