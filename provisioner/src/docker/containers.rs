@@ -69,10 +69,7 @@ impl Session {
             None => Ensured::Created,
         };
         let Some(image) = self.image_id(&spec.image).await? else {
-            return Err(Error::NoImage {
-                image: spec.image.to_string(),
-                why: "it was not delivered yet".to_owned(),
-            });
+            return Err(undelivered(spec));
         };
         let body = harden::container(placement, spec, network, &image);
         let options = CreateContainerOptionsBuilder::new()
@@ -88,6 +85,11 @@ impl Session {
             Err(taken) if is_conflict(&taken) => match self.await_taken(placement, spec).await? {
                 Some(found) if wanted(&found) => Ok(Ensured::Adopted),
                 _ => Err(taken),
+            },
+            // It went with the last other node that had it, a moment ago.
+            Err(missing) if is_missing(&missing) => match self.image_id(&spec.image).await? {
+                Some(_) => Err(missing),
+                None => Err(undelivered(spec)),
             },
             Err(error) => Err(error),
         }
@@ -228,5 +230,12 @@ impl Session {
             });
         }
         Ok(Some(Found { id, seen }))
+    }
+}
+
+fn undelivered(spec: &ContainerSpec) -> Error {
+    Error::NoImage {
+        image: spec.image.to_string(),
+        why: "it was not delivered yet".to_owned(),
     }
 }

@@ -13,7 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use russh::ChannelStream;
 use russh::client::Msg;
 use serde::Deserialize;
@@ -34,7 +34,7 @@ const DIAL: &str = "docker system dial-stdio";
 /// Idle connections kept: at least as many as are busy at once.
 const IDLE: usize = 16;
 /// Idle connections kept when each is a command of the session.
-const IDLE_COMMANDS: usize = 3;
+const IDLE_COMMANDS: usize = 2;
 /// Most bytes of an answer to what changes something.
 const MAX_ANSWER: u64 = 4 << 20;
 /// Most bytes of what is told during a pull.
@@ -91,10 +91,15 @@ impl Engine {
         let prefix = format!("/v{}.{}", api.major_version, api.minor_version);
         let limit = session.config().call_timeout;
         let pulls = connector.clone().with_limit(MAX_PULL);
+        let idle = match connector.way {
+            Way::Socket => IDLE,
+            Way::Command(..) => IDLE_COMMANDS,
+        };
         Ok(Self {
-            reads: pooled(connector.clone().with_limit(u64::MAX)),
-            pulls: client(pulls, &prefix, &api, limit)?,
-            docker: client(connector, &prefix, &api, limit)?,
+            reads: pooled(connector.clone().with_limit(u64::MAX), idle),
+            // Whose connections are not kept.
+            pulls: client((pulls, 0), &prefix, &api, limit)?,
+            docker: client((connector, idle), &prefix, &api, limit)?,
             version: said(&version.version),
             api: prefix,
             stream,
@@ -145,30 +150,28 @@ fn api_version(text: &str) -> Result<ClientVersion> {
     }
 }
 
-/// Connections that are kept for the next call.
-fn pooled<B>(connector: Connector) -> Client<Connector, B>
+/// Connections of which so many are kept for the next call.
+fn pooled<B>(connector: Connector, idle: usize) -> Client<Connector, B>
 where
     B: Body + Send,
     B::Data: Send,
 {
-    let idle = match connector.way {
-        Way::Socket => IDLE,
-        Way::Command(..) => IDLE_COMMANDS,
-    };
     Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(Duration::from_secs(60))
+        // Without it nothing looks at what is idle.
+        .pool_timer(TokioTimer::new())
         .build(connector)
 }
 
 /// bollard sends no version, so that the path gets it here.
 fn client(
-    connector: Connector,
+    (connector, idle): (Connector, usize),
     prefix: &str,
     api: &ClientVersion,
     timeout: Duration,
 ) -> Result<Docker> {
-    let http = pooled(connector);
+    let http = pooled(connector, idle);
     let prefix: Arc<str> = prefix.into();
     let transport = move |mut request: BollardRequest| {
         let http = http.clone();

@@ -1,7 +1,9 @@
 //! Which images Berth brought to a machine, and for which nodes: an empty file
 //! each, `DIGEST/NODE` in a folder of the machine. An image goes with the last
-//! node that it was brought for. What the machine's owner had before has no file.
+//! node that it was brought for; a folder that is empty is of one that is to go.
+//! What the machine's owner had before has no folder.
 
+use crate::docker::{gone, is_conflict};
 use crate::error::Result;
 use crate::files::DATA_DIR;
 use crate::harden::check_digest;
@@ -10,8 +12,8 @@ use crate::ssh::{Exec, Session, quote};
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use std::collections::BTreeSet;
 
-/// Most that is read of the notes.
-const MAX_NOTES: usize = 1_000_000;
+/// Most images that one call removes.
+const MAX_IMAGES: usize = 1000;
 
 fn folder() -> String {
     format!("{DATA_DIR}/.brought")
@@ -30,7 +32,7 @@ impl Session {
     /// Notes that one more node has an image, if it is one that we brought.
     pub(super) async fn share_image(&self, whose: &PlacementRef, digest: &str) -> Result<()> {
         let (folder, digest, node) = (folder(), quote(digest), quote(&whose.node_id));
-        let script = format!("! test -d {folder}/{digest} || touch {folder}/{digest}/{node}; true");
+        let script = format!("! test -d {folder}/{digest} || touch {folder}/{digest}/{node}");
         self.root(Exec::new("noting an image", &script)).await?;
         Ok(())
     }
@@ -45,7 +47,7 @@ impl Session {
         let wanted = deployment.containers.iter().map(|c| &c.image.digest);
         let wanted: BTreeSet<&String> = wanted.collect();
         let mut images = self.brought_images(Some(&deployment.placement)).await?;
-        images.retain(|(digest, _)| !wanted.contains(digest));
+        images.retain(|digest| !wanted.contains(digest));
         self.remove_images(images, Some(&deployment.placement))
             .await
     }
@@ -56,57 +58,69 @@ impl Session {
         self.remove_images(images, whose).await
     }
 
-    /// Digests of the images that were brought for a node, or for all, and
-    /// whether for nobody else.
-    async fn brought_images(&self, whose: Option<&PlacementRef>) -> Result<Vec<(String, bool)>> {
-        let node = whose.map_or_else(String::new, |whose| quote(&whose.node_id));
+    /// Digests of the images that were brought for a node and of those that are to
+    /// go, or of all.
+    async fn brought_images(&self, whose: Option<&PlacementRef>) -> Result<Vec<String>> {
+        let which = whose.map_or_else(
+            || "true".to_owned(),
+            |whose| format!("test -e \"$digest\"/{}", quote(&whose.node_id)),
+        );
         let script = format!(
             "cd {} 2>/dev/null || exit 0
              for digest in *; do
-                 ! test -e \"$digest\"/{node} || echo \"$digest $(ls \"$digest\" | head -n 2 | wc -l)\"
-             done | head -c {MAX_NOTES}",
+                 if {which} || ! ls -A \"$digest\" | grep -q .; then echo \"$digest\"; fi
+             done | head -n {MAX_IMAGES}",
             folder()
         );
         let noted = self.root(Exec::new("listing images", &script)).await?;
         let noted = String::from_utf8_lossy(&noted);
-        let lines = noted.lines().filter_map(|line| line.split_once(' '));
-        Ok(lines
-            .filter(|(digest, _)| check_digest(digest).is_ok())
-            .map(|(digest, nodes)| (digest.to_owned(), whose.is_none() || nodes == "1"))
-            .collect())
+        let digests = noted.lines().filter(|digest| check_digest(digest).is_ok());
+        Ok(digests.map(str::to_owned).collect())
     }
 
     /// Removes images that nobody else has and no container uses; the node has
-    /// none of them any more.
+    /// none of them any more. What is in use goes with a later call.
     async fn remove_images(
         &self,
-        images: Vec<(String, bool)>,
+        digests: Vec<String>,
         whose: Option<&PlacementRef>,
     ) -> Result<Vec<String>> {
         let mut removed = Vec::new();
-        if images.is_empty() {
+        if digests.is_empty() {
             return Ok(removed);
         }
-        let used = self.used_images().await?;
-        for (digest, alone) in images {
-            let id = self.image_by_digest(&digest).await?;
-            if let Some(id) = id.filter(|_| alone) {
-                if used.contains(&id) {
+        let images = self.images().await?;
+        for digest in digests {
+            if !self.forget_image(&digest, whose).await? {
+                continue;
+            }
+            if let Some(image) = images.iter().find(|image| image.is(&digest)) {
+                // Somebody may have begun to use it since the last one went.
+                if self.used_images().await?.contains(&image.id)
+                    || !self.remove_image(&image.id).await?
+                {
                     continue;
                 }
-                self.remove_image(&id).await?;
                 removed.push(digest.clone());
             }
-            let (folder, digest) = (folder(), quote(&digest));
-            let forget = match whose.map(|whose| quote(&whose.node_id)) {
-                Some(node) => format!(
-                    "rm -f {folder}/{digest}/{node}; rmdir {folder}/{digest} 2>/dev/null; true"
-                ),
-                None => format!("rm -rf {folder}/{digest}"),
-            };
-            self.root(Exec::new("forgetting an image", &forget)).await?;
+            let gone = format!("rmdir {}/{} 2>/dev/null; true", folder(), quote(&digest));
+            self.root(Exec::new("forgetting an image", &gone)).await?;
         }
         Ok(removed)
+    }
+
+    /// Takes away the note of a node, or all notes of an image. Returns whether
+    /// nobody has it now; of two nodes that go at once one hears that.
+    async fn forget_image(&self, digest: &str, whose: Option<&PlacementRef>) -> Result<bool> {
+        let node = whose.map_or_else(|| "*".to_owned(), |whose| quote(&whose.node_id));
+        let script = format!(
+            "cd {}/{} 2>/dev/null || exit 0; exec 9<.; flock -w 30 9 || exit 1
+             rm -f -- {node}; ls -A | grep -q . || echo nobody",
+            folder(),
+            quote(digest)
+        );
+        let said = self.root(Exec::new("forgetting an image", &script)).await?;
+        Ok(said.starts_with(b"nobody"))
     }
 
     /// Docker's ids of the images that containers were made from, whoever did.
@@ -115,11 +129,16 @@ impl Session {
         Ok(containers.into_iter().map(|c| c.image_id).collect())
     }
 
-    async fn remove_image(&self, id: &str) -> Result<()> {
+    /// Removes an image; returns whether Docker let it go.
+    async fn remove_image(&self, id: &str) -> Result<bool> {
         let docker = &self.engine().await?.docker;
         let options = RemoveImageOptionsBuilder::new().force(true).build();
         self.effect("remove image")?;
         let remove = docker.remove_image(id, Some(options), None);
-        crate::docker::gone(self.ask("remove an image", remove).await.map(drop))
+        match gone(self.ask("remove an image", remove).await.map(drop)) {
+            // Of its owner's: a container that runs, or an image that builds on it.
+            Err(error) if is_conflict(&error) => Ok(false),
+            done => done.map(|()| true),
+        }
     }
 }

@@ -20,9 +20,12 @@ use layout::Layout;
 use progress::Progress;
 use registry::Offer;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The only address of a machine that is offered something, and by it only.
 const LOOPBACK: &str = "127.0.0.1";
+/// Longest pull, also of one that goes on a little now and then.
+const PULL: Duration = Duration::from_hours(6);
 /// Longest repository name.
 const MAX_REPOSITORY: usize = 255;
 
@@ -52,9 +55,9 @@ impl Session {
     ) -> Result<()> {
         check_digest(&image.digest)?;
         check_repository(&image.repository)?;
-        let share = Box::pin(self.share_image(whose, &image.digest));
-        let (found, ()) = tokio::try_join!(self.image_id(image), share)?;
-        if found.is_some() {
+        if self.image_id(image).await?.is_some() {
+            // Only then: whoever brought it has noted it before.
+            self.share_image(whose, &image.digest).await?;
             progress(100, "the image is there");
             return Ok(());
         }
@@ -107,11 +110,15 @@ impl Session {
         progress: &(impl Fn(u8, &str) + Sync),
     ) -> Result<()> {
         self.effect("offer image")?;
-        let forward = self.link().tcpip_forward(LOOPBACK, 0);
-        let port = forward.await.map_err(|_| Error::NoImage {
-            image: image.to_string(),
-            why: "sshd forwards no ports; allow it with `AllowTcpForwarding yes`".to_owned(),
-        })?;
+        let limit = self.config().call_timeout;
+        let forward = async {
+            let port = self.link().tcpip_forward(LOOPBACK, 0).await;
+            port.map_err(|_| Error::NoImage {
+                image: image.to_string(),
+                why: "sshd forwards no ports; allow it with `AllowTcpForwarding yes`".to_owned(),
+            })
+        };
+        let port = self.within("forward a port", limit, forward).await?;
         let offered = self.forwards().offer(port, offer);
         let name = image.repository.replace(':', "-");
         let pulled = self
@@ -119,7 +126,8 @@ impl Session {
             .await;
         drop(offered);
         // Without the offer a port that stays open is a dead end.
-        self.link().cancel_tcpip_forward(LOOPBACK, port).await.ok();
+        let cancel = self.link().cancel_tcpip_forward(LOOPBACK, port);
+        tokio::time::timeout(limit, cancel).await.ok();
         pulled
     }
 
@@ -139,15 +147,19 @@ impl Session {
         let mut steps = std::pin::pin!(docker.create_image(Some(options), None, None));
         let mut seen = Progress::default();
         let stall = self.config().stall_timeout;
-        while let Some(step) = self
-            .within(WHAT, stall, async { Ok(steps.next().await) })
-            .await?
-        {
-            let step = step.map_err(|error| self.docker_error(WHAT, &error))?;
-            if let Some((percent, text)) = seen.step(&step) {
-                progress(percent, &text);
+        let all = async {
+            while let Some(step) = self
+                .within(WHAT, stall, async { Ok(steps.next().await) })
+                .await?
+            {
+                let step = step.map_err(|error| self.docker_error(WHAT, &error))?;
+                if let Some((percent, text)) = seen.step(&step) {
+                    progress(percent, &text);
+                }
             }
-        }
+            Ok(())
+        };
+        self.within(WHAT, PULL, all).await?;
         progress(100, "the image is there");
         Ok(())
     }

@@ -148,6 +148,44 @@ fn an_image_goes_with_the_last_node_that_it_was_brought_for() {
 }
 
 #[test]
+fn an_image_of_nodes_that_go_at_once_or_that_is_in_use_goes_in_the_end() {
+    with_machine(async |world| {
+        let session = world.session().await;
+        let (image, sources) = world.layout();
+        let neighbour = PlacementRef {
+            node_id: "node-2".to_owned(),
+            placement_id: "placement-9".to_owned(),
+            fence: 1,
+        };
+        let bring = async |whose: &PlacementRef| {
+            let brought = session.ensure_image(whose, &image, &sources, |_, _| ());
+            brought.await.unwrap();
+        };
+        for _ in 0..3 {
+            bring(&placement(1)).await;
+            bring(&neighbour).await;
+            let whose = placement(1);
+            let (one, other) = tokio::try_join!(
+                Box::pin(session.wipe_placement(&whose)),
+                Box::pin(session.wipe_placement(&neighbour))
+            )
+            .unwrap();
+            assert_eq!(one.images.len() + other.images.len(), 1);
+            assert_eq!(world.root(IMAGES), "");
+        }
+
+        bring(&neighbour).await;
+        world.root("docker create --name theirs $(docker images -q) true");
+        let report = session.wipe_placement(&neighbour).await.unwrap();
+        assert_eq!(report.images, [""; 0], "its owner uses it");
+        world.root("docker rm theirs");
+        let report = session.wipe_placement(&placement(1)).await.unwrap();
+        assert_eq!(report.images, [image.digest.as_str()]);
+        assert_eq!(world.root(IMAGES), "");
+    });
+}
+
+#[test]
 fn an_image_that_the_owner_had_before_stays() {
     with_machine(async |world| {
         let session = world.session().await;

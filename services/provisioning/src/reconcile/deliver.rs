@@ -15,6 +15,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Field of a secret in Vault.
@@ -23,6 +24,8 @@ const VALUE: &str = "value";
 const AGENT: &str = "/usr/local/bin/berth-agent";
 /// Points between two events of an image's way.
 const POINTS: u8 = 5;
+/// How often a transfer looks whether its node still wants it.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The agent's image: the configured one, else that of the layout `agent`.
 pub(super) fn agent_image(options: &Options) -> Result<ImageRef, Halt> {
@@ -104,16 +107,19 @@ pub(super) async fn image(
     };
     let action = Action::Image(image, &sources, &progress);
     let mut bring = job.context.site.act(&here.target, deployment, action);
-    let mut last = 0;
+    let mut last = (0, "on its way".to_owned());
+    let mut looks = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             brought = &mut bring => break brought?,
+            // Said again, which nobody hears; but a node that is wanted no more ends the
+            // transfer here, also while nothing comes.
+            _ = looks.tick() => job.note(told(last.0, &last.1)).await?,
             Ok(()) = heard.changed() => {
-                let (percent, line) = heard.borrow_and_update().clone();
-                if percent >= last + POINTS {
-                    last = percent;
-                    // A node that is wanted no more ends the transfer here.
-                    job.note(told(percent, &line)).await?;
+                let now = heard.borrow_and_update().clone();
+                if now.0 >= last.0 + POINTS {
+                    job.note(told(now.0, &now.1)).await?;
+                    last = now;
                 }
             }
         }

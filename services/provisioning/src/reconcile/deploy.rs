@@ -13,6 +13,7 @@ use berth_provisioner::firewall::open_ports;
 use berth_provisioner::harden::spec_hash;
 use berth_provisioner::render::{AgentLaunch, Launch, render};
 use berth_provisioner::spec::{ContainerSpec, Deployment, PlacementRef};
+use berth_runtime::reconcile::Outcome;
 use std::time::Duration;
 
 /// Seconds between two rounds of an agent's probes.
@@ -93,8 +94,8 @@ pub(super) async fn forget_older(job: &Job<'_>, here: &Here) -> Result<Vec<Place
     Ok(older)
 }
 
-/// Removes the images of versions that the node had before. What Docker does not
-/// let go of stays until the node is retired.
+/// Removes the images of versions that the node had before. What the machine does
+/// not let go of stays until the next upgrade or the end of the node.
 pub(super) async fn prune(job: &Job<'_>, here: &Here) -> Result<(), Halt> {
     let deployment = rendered(job, here).await?;
     let pruned = job
@@ -102,7 +103,7 @@ pub(super) async fn prune(job: &Job<'_>, here: &Here) -> Result<(), Halt> {
         .site
         .act(&here.target, &deployment, Action::Prune);
     match pruned.await.map_err(Halt::from) {
-        Err(Halt::Fail(why)) => {
+        Err(Halt::Fail(why) | Halt::Wait(Outcome::Wait { reason: why, .. })) => {
             let message = format!("an image that nothing needs stays there: {why}");
             Ok(job.note(Step::new("image", message)).await?)
         }

@@ -111,6 +111,10 @@ async fn bring(job: &Job<'_>, here: &Here, upgrade: &Upgrade) -> Result<(), Halt
 async fn give_up(job: &Job<'_>, why: &str) -> Result<Outcome, Halt> {
     job.commit(async |txn| store::upgrades::give_up(txn, &job.node, why).await)
         .await?;
+    // Those of its images that did come; if not now, then with the next upgrade.
+    if let Ok(Some(here)) = job.here().await {
+        deploy::prune(job, &here).await.ok();
+    }
     Ok(Outcome::Again)
 }
 
