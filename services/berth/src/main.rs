@@ -4,6 +4,7 @@
 //! Deliberately absent: the signer, which is an executable of its own so that
 //! the process that holds keys has no code that opens SSH or Docker.
 
+#[cfg(test)]
 mod arguments;
 mod client;
 mod demo;
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     {
         return ExitCode::FAILURE;
     }
-    if let Err(problem) = arguments::check(std::env::args_os()) {
+    if let Err(problem) = berth_process::arguments::check(std::env::args_os()) {
         eprintln!("error: {problem}");
         return ExitCode::from(2);
     }

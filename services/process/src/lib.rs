@@ -2,7 +2,10 @@
 //! certificate, and an end within ten seconds. What the executables of Berth
 //! have in common.
 //!
-//! Deliberately absent: arguments and configuration files, which differ.
+//! Deliberately absent: which arguments there are, and configuration files, which
+//! differ.
+
+pub mod arguments;
 
 use berth_core::report;
 use berth_runtime::identity::{Bundle, Identity};

@@ -4,6 +4,7 @@
 use ::config::{Config, Environment, File, FileFormat};
 use berth_core::report;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::path::Path;
 
 /// The configuration cannot be used; says which file or key and why.
@@ -11,8 +12,20 @@ use std::path::Path;
 #[error("configuration: {0}")]
 pub struct ConfigError(String);
 
-/// Longest configuration file.
-const MAX_FILE: u64 = 1 << 20;
+impl ConfigError {
+    /// A key whose value is of the right type and yet cannot be meant.
+    #[must_use]
+    pub fn key(key: &str, problem: &str) -> Self {
+        Self(format!("{key}: {}", one_line(problem)))
+    }
+}
+
+/// Longest configuration file, in bytes.
+pub const MAX_FILE: u64 = 1 << 20;
+/// Largest number of any key; a year, where it is of seconds.
+const MOST: u64 = 366 * 24 * 3600;
+/// Where zero means something.
+const MAY_BE_ZERO: [&str; 2] = ["grace_seconds", "connect_wait_seconds"];
 /// Longest text of a problem, in characters.
 const MAX_PROBLEM: usize = 1024;
 
@@ -44,6 +57,39 @@ impl Loaded {
             let problem = one_line(&report(&error));
             ConfigError(format!("section [{name}]: {problem}"))
         })
+    }
+
+    /// Refuses numbers of sections that can be meant by nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the key, and what it may be.
+    pub fn check_numbers(&self, sections: &[&str]) -> Result<(), ConfigError> {
+        for section in sections {
+            check_number(section, "", &self.section(section)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_number(path: &str, key: &str, value: &Value) -> Result<(), ConfigError> {
+    if let Value::Object(table) = value {
+        let mut values = table.iter();
+        return values
+            .try_for_each(|(key, value)| check_number(&format!("{path}.{key}"), key, value));
+    }
+    // A number that is none is read as nothing.
+    if !value.is_number() && !value.is_null() {
+        return Ok(());
+    }
+    let least = u64::from(!MAY_BE_ZERO.contains(&key));
+    match value.as_u64() {
+        Some(number) if (least..=MOST).contains(&number) => Ok(()),
+        _ => {
+            let problem =
+                format!("expected a whole number from {least} to {MOST}, this is {value}");
+            Err(ConfigError::key(path, &problem))
+        }
     }
 }
 
@@ -93,7 +139,7 @@ pub fn read(defaults: &str, file: Option<&Path>) -> Result<Loaded, ConfigError> 
 fn one_line(problem: &str) -> String {
     let lines = problem.lines().map(str::trim);
     let said: Vec<&str> = lines
-        .filter(|line| !line.is_empty() && !line.contains('|'))
+        .filter(|line| !line.is_empty() && !is_drawn(line))
         .collect();
     let line = said.join(": ");
     line.chars()
@@ -102,9 +148,23 @@ fn one_line(problem: &str) -> String {
         .collect()
 }
 
+/// `12 | key = value`, or `  |  ^^^`.
+fn is_drawn(line: &str) -> bool {
+    let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+    line.starts_with('|')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_with_a_bar_is_told() {
+        assert_eq!(
+            one_line("bad\n  |\n3 | a = 1\n  | ^\nvalue `5|10`"),
+            "bad: value `5|10`"
+        );
+    }
 
     #[test]
     fn a_file_that_is_not_there_is_named_with_what_to_do() {

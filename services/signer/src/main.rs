@@ -55,10 +55,7 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> anyhow::Result<File> {
-        Ok(berth_runtime::config::load(
-            DEFAULTS,
-            self.config.as_deref(),
-        )?)
+        Ok(berth_signer::config::load(self.config.as_deref())?)
     }
 }
 
@@ -119,6 +116,10 @@ fn main() -> ExitCode {
         .is_err()
     {
         return ExitCode::FAILURE;
+    }
+    if let Err(problem) = berth_process::arguments::check(std::env::args_os()) {
+        eprintln!("error: {problem}");
+        return ExitCode::from(2);
     }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,10 +1,13 @@
 //! Where Berth is and who asks: from `--context FILE`, or from the environment.
 
 use anyhow::Context as _;
+use berth_runtime::config::MAX_FILE;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::service::Interceptor;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
@@ -55,7 +58,7 @@ impl fmt::Debug for Context {
 
 impl ContextArgs {
     /// The context of a file, whatever the environment says.
-    pub(crate) fn from_file(path: &std::path::Path) -> Self {
+    pub(crate) fn from_file(path: &Path) -> Self {
         Self {
             context: Some(path.to_owned()),
             endpoint: None,
@@ -68,7 +71,7 @@ impl ContextArgs {
     pub(crate) fn load(&self) -> anyhow::Result<Context> {
         let file: Option<Context> = match &self.context {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
+                let text = read(path)
                     .with_context(|| format!("cannot read the context {}", path.display()))?;
                 let context = toml::from_str(&text)
                     .with_context(|| format!("{} is not a context", path.display()))?;
@@ -97,6 +100,18 @@ impl ContextArgs {
             ca_file: self.ca_file.clone().or(ca_file),
         })
     }
+}
+
+/// The text of a file that is no longer than a configuration may be. It may be a
+/// pipe, whose length nobody knows before.
+fn read(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)?;
+    let fits = u64::try_from(text.len()).is_ok_and(|length| length <= MAX_FILE);
+    anyhow::ensure!(fits, "it is longer than {MAX_FILE} bytes");
+    Ok(text)
 }
 
 /// Adds the token to every call.
@@ -139,5 +154,29 @@ impl Context {
             channel,
             Bearer(value),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_without_an_end_or_longer_than_its_limit_is_named_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("context.toml");
+        let sound = "endpoint = \"https://127.0.0.1:1\"\ntoken = \"t\"\n#";
+        let fill = usize::try_from(MAX_FILE).unwrap() - sound.len();
+        let text = format!("{sound}{}", "x".repeat(fill));
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(ContextArgs::from_file(&path).load().unwrap().token, "t");
+
+        std::fs::write(&path, format!("{text}x")).unwrap();
+        for path in [&path, Path::new("/dev/zero"), dir.path()] {
+            let said = format!("{:#}", ContextArgs::from_file(path).load().unwrap_err());
+            assert!(said.contains(&*path.to_string_lossy()), "{said}");
+            let limit = said.contains("longer than 1048576 bytes");
+            assert!(limit || path.is_dir(), "{said}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::made::public_key;
 use crate::requests::request;
 use crate::site::{Node, SLOT, Site, path, sign};
 use berth_core::Fence;
+use serde_json::json;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -58,6 +59,26 @@ async fn a_body_that_does_not_come_is_given_up_and_holds_up_nobody(db: PgPool) {
     let text = answer(slow).await;
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
     assert!(text.contains("BODY_TOO_SLOW"), "{text}");
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn what_a_client_says_beyond_the_request_changes_nothing(db: PgPool) {
+    let site = Site::start(db).await;
+    let node = site.node([1]).await;
+    let line = site.placement(node, Fence::FIRST).await;
+    for kind in ["BLOCK_V2", "ATTESTATION"] {
+        let sound = request(&site.chain, kind, SLOT);
+        let mut more = sound.clone();
+        let places = more.as_object().unwrap().keys().cloned();
+        for place in places.collect::<Vec<_>>() {
+            if let Some(table) = more[&place].as_object_mut() {
+                table.insert("wish".to_owned(), json!([{ "deep": null }]));
+            }
+        }
+        more["wish"] = json!({ "slot": "0", "signingRoot": 1 });
+        let signature = sign(&line, 1, &more).await.signature();
+        assert_eq!(sign(&line, 1, &sound).await.signature(), signature);
+    }
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]

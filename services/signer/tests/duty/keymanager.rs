@@ -95,6 +95,35 @@ async fn keystores_come_with_their_past_or_wait(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
+async fn what_keystores_and_their_past_say_besides_is_ignored(db: PgPool) {
+    let site = Site::start(db).await;
+    let line = owner(&site, AccountId::generate()).await;
+    let voted = Watermarks {
+        vote: Some((1, 2)),
+        ..Watermarks::default()
+    };
+    let past = BTreeMap::from([(public_key(1), voted)]);
+    let protection = interchange::minified(site.chain.genesis_validators_root, &past).unwrap();
+    let mut protection: Value = serde_json::from_str(&protection).unwrap();
+    protection["wish"] = json!(1);
+    protection["metadata"]["wish"] = json!("tea");
+    protection["data"][0]["wish"] = json!([]);
+    protection["data"][0]["signed_attestations"][0]["wish"] = json!({});
+    let mut keystore = keystore(1);
+    keystore["wish"] = json!(1);
+    keystore["crypto"]["wish"] = json!("tea");
+    keystore["crypto"]["kdf"]["params"]["wish"] = json!([]);
+    let body = json!({
+        "keystores": [keystore.to_string()],
+        "passwords": [PASSWORD],
+        "slashing_protection": protection.to_string(),
+        "wish": { "deep": null },
+    });
+    assert_eq!(statuses(&line.post(KEYSTORES, &body).await), ["imported"]);
+    assert_eq!(state(&site, 1).await, "active");
+}
+
+#[sqlx::test(migrator = "berth_signer::store::MIGRATIONS")]
 async fn a_keystore_that_is_deleted_signs_no_more_and_leaves_its_past(db: PgPool) {
     let site = Site::start(db).await;
     let node = site.node([1, 2]).await;

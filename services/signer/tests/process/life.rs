@@ -130,6 +130,19 @@ fn help_shows_examples_and_the_defaults_can_be_printed() {
     assert_eq!(defaults, berth_signer::config::DEFAULTS);
 }
 
+#[test]
+fn a_word_that_no_command_line_may_hold_is_refused_and_its_argument_named() {
+    let ended = signer(&["serve", "--config", "a\u{1b}[2J"])
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(
+        said,
+        "error: the value of --config holds control characters\n"
+    );
+}
+
 /// Something that receives the log of a server, as a standby does.
 struct Standby(Child);
 
