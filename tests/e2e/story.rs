@@ -22,6 +22,7 @@ pub(crate) fn told(berth: &mut Berth) {
     let lease_id = text(&launched, "/status/leaseId");
     follows_the_chain(berth);
     stands_on(berth, &machine_id);
+    drains_and_is_let_in_again(berth, &machine_id);
     let key = berth.secret(&text(&launched, "/id"), "node-key");
     let key: Value = serde_json::from_str(&key).expect("a node key is JSON");
     sentinel::no_secret_is_anywhere(berth, &launched, &text(&key, "/priv_key/value"));
@@ -177,6 +178,31 @@ fn stands_on(berth: &Berth, machine_id: &str) {
             assert_eq!(Sight::of(&berth.computer(&id)).containers, [""; 0]);
         }
     }
+}
+
+/// Who drains a machine sees what stands there, which runs on.
+fn drains_and_is_let_in_again(berth: &Berth, machine_id: &str) {
+    let cordoned = || berth.machine(machine_id)["status"]["cordoned"] == true;
+    let drain = |words: &[&str], advice: &str, after: bool| {
+        let drained = berth.ask(&[&["machine", "drain", machine_id], words].concat());
+        assert_eq!(drained.code, Some(0), "{}", drained.said);
+        assert!(drained.said.contains(advice), "{}", drained.said);
+        let nodes = drained.json["nodes"].as_array().expect("nodes");
+        assert_eq!(nodes.len(), 1, "{nodes:?}");
+        assert_eq!(text(&nodes[0], "/name"), NODE);
+        assert_eq!(text(&nodes[0], "/role"), "ROLE_FULL");
+        assert_ne!(text(&nodes[0], "/leaseExpireTime"), "");
+        assert_eq!(cordoned(), after, "{advice}");
+    };
+    drain(&["--dry-run"], "Would cordon", false);
+    drain(&[], "is cordoned", true);
+    let free = berth.run(&["machine", "uncordon", machine_id]);
+    assert_eq!(text(&free, "/machine/status/state"), "STATE_LEASED");
+    assert!(!cordoned(), "it takes nodes again");
+    let held = berth.run(&["machine", "cordon", machine_id]);
+    assert_eq!(held["machine"]["status"]["cordoned"], true);
+    berth.run(&["machine", "uncordon", machine_id]);
+    berth.node_becomes(NODE, "STATE_RUNNING", CHANGE);
 }
 
 fn stop_keeps_the_data(berth: &Berth, machine_id: &str) {

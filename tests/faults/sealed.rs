@@ -3,7 +3,8 @@
 //! before it begins.
 
 use crate::{LAUNCH, launch};
-use berth_tests::{Berth, Shape, eventually};
+use berth_tests::{Berth, Shape, Sight, eventually};
+use serde_json::Value;
 
 /// What the client exits with when it is worth another try.
 const AGAIN: Option<i32> = Some(7);
@@ -20,6 +21,7 @@ fn work_waits_for_vault_and_postgres_and_goes_on_by_itself() {
     berth.row("Vault is sealed", vault_is_sealed);
     berth.row("Postgres is killed", postgres_is_killed);
     berth.row("the disk of Postgres is full", the_disk_is_full);
+    berth.row("a lease ends while Vault is sealed", a_lease_ends);
     berth.stop();
 }
 
@@ -75,6 +77,82 @@ fn the_disk_is_full(berth: &Berth) {
     told.is_kept(berth);
     berth.node_is_healthy(NODE, LAUNCH);
     berth.node_becomes(NODE, "STATE_RUNNING", LAUNCH);
+}
+
+/// The node is fenced and its lease paid without Vault; the machine, where its
+/// containers still run, is free to nobody before it was wiped.
+fn a_lease_ends(berth: &Berth) {
+    let status = berth.node(NODE)["status"].take();
+    let lease_id = status["leaseId"].as_str().unwrap();
+    let machine_id = status["placement"]["machineId"].as_str().unwrap();
+    let computer = berth.computer(machine_id);
+    berth.seal_vault();
+    // A session that stands needs no certificate: through it the wipe would go on.
+    computer.run(&["pkill", "-f", "^sshd: berth"]).unwrap();
+    // No term is short enough for a test, so its end is moved in the database.
+    let id = lease_id.trim_start_matches("lease-");
+    let ends = format!(
+        "update lease set expire_time = clock_timestamp() where id = '{id}' returning state"
+    );
+    assert_eq!(berth.sql("berth_leasing", &ends), "active");
+
+    let failed = berth.node_becomes(NODE, "STATE_FAILED", LAUNCH)["status"].take();
+    let reason = failed["statusReason"].as_str().unwrap();
+    assert!(reason.starts_with("lease ended: "), "{reason}");
+    assert_eq!(failed["placement"]["state"], "STATE_FENCED", "{failed}");
+    let lease = is_closed(berth, lease_id);
+    assert_eq!(lease["closeReason"], "CLOSE_REASON_EXPIRED", "{lease}");
+    let paid = format!("{}|t", lease["cost"]["micros"].as_str().unwrap());
+    assert_eq!(charged(berth, id), paid, "{lease}");
+
+    machine_becomes(berth, machine_id, "STATE_WIPING", "is sealed");
+    let sight = Sight::of(&computer);
+    assert_eq!(sight.containers.len(), 2, "{sight:?}");
+    berth.kill_vault();
+    machine_becomes(berth, machine_id, "STATE_AVAILABLE", "");
+    assert_eq!(Sight::of(&computer), Sight::default(), "it is clean");
+    assert_eq!(
+        is_closed(berth, lease_id),
+        lease,
+        "nothing was charged since"
+    );
+    assert_eq!(charged(berth, id), paid);
+}
+
+/// Waits until a lease is over, and returns its status.
+fn is_closed(berth: &Berth, lease_id: &str) -> Value {
+    eventually("the lease is closed", LAUNCH, || {
+        let status = berth.run(&["lease", "show", lease_id])["lease"]["status"].take();
+        if status["state"] == "STATE_CLOSED" {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    })
+}
+
+/// Waits until a machine is in a state, for a reason with these words.
+fn machine_becomes(berth: &Berth, machine_id: &str, state: &str, words: &str) {
+    eventually(&format!("the machine is {state}"), LAUNCH, || {
+        let status = berth.machine(machine_id)["status"].take();
+        let reason = status["statusReason"].as_str().unwrap_or_default();
+        if status["state"] == state && reason.contains(words) {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
+    });
+}
+
+/// What a lease took from the account, and whether that is of all its seconds and
+/// no more.
+fn charged(berth: &Berth, lease: &str) -> String {
+    let statement = format!(
+        "select (select -sum(micros) from entry where lease_id = lease.id and book = 'account'), \
+                expire_time - charged_until >= '0 s' and expire_time - charged_until < '1 s' \
+         from lease where id = '{lease}'"
+    );
+    berth.sql("berth_leasing", &statement)
 }
 
 /// What the account has, by the answers that came.

@@ -296,6 +296,34 @@ async fn a_machine_in_use_is_not_changed_verified_or_retired(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
+async fn a_cordoned_machine_is_reserved_neither_by_price_nor_by_offer(db: PgPool) {
+    let yard = Yard::new(db).await;
+    let (machine, offer) = yard.free("m1", 1, 1_000_000).await;
+    let by_price = |lease| any(lease, 1_000_000);
+    let by_offer = |lease| pb::ReserveMachineRequest {
+        offer_id: offer.clone(),
+        requirements: None,
+        max_price_per_hour: None,
+        ..any(lease, 1_000_000)
+    };
+    let cordoned = yard.cordon(&machine).await.unwrap();
+    assert_eq!(state(&cordoned), State::Cordoned);
+    for wish in [by_price(LeaseId::generate()), by_offer(LeaseId::generate())] {
+        let refused = yard.reserve(wish).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(reason(&refused), "NO_CAPACITY");
+    }
+    assert_eq!(state(&yard.get(&machine).await), State::Cordoned);
+    yard.uncordon(&machine).await.unwrap();
+    let lease = LeaseId::generate();
+    let got = yard.reserve(by_price(lease)).await.unwrap();
+    assert_eq!(got.machine_id, machine);
+    yard.release(lease).await;
+    let got = yard.reserve(by_offer(LeaseId::generate())).await.unwrap();
+    assert_eq!(got.machine_id, machine);
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
 async fn a_retired_machine_takes_its_offer_with_it(db: PgPool) {
     let yard = Yard::new(db).await;
     let (machine, offer) = yard.free("m1", 1, 1_000_000).await;

@@ -93,6 +93,47 @@ async fn a_machine_without_space_is_waited_for_until_its_owner_makes_room(db: Pg
 }
 
 #[sqlx::test(migrator = "MIGRATIONS")]
+async fn an_image_that_no_source_has_is_waited_for(db: PgPool) {
+    let all = Whole::new(db).await;
+    let absent = || SiteError::NoImage {
+        image: "berth/test:1".to_owned(),
+        why: "registry.test: connection refused".to_owned(),
+    };
+    all.site.standing().refuses = Some(("image berth/test", absent));
+    launch(&all.api, all.account, "n1").await;
+    let waits = |node: &pb::Node| reason(node).contains("berth/test:1 cannot be delivered");
+    let node = all.until("n1", waits).await;
+    assert_eq!((state(&node), node.reconciling), (State::Launching, true));
+    let why = reason(&node);
+    assert!(why.contains("registry.test: connection refused"), "{why}");
+    assert!(all.site.standing().containers.is_empty());
+    all.site.standing().refuses = None;
+    let node = all.until_state("n1", State::Running).await;
+    assert_eq!((reason(&node), fence(&node)), ("", 1));
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
+async fn an_image_with_another_digest_fails_the_launch_until_it_is_tried_again(db: PgPool) {
+    let all = Whole::new(db).await;
+    let wrong = || SiteError::DigestMismatch {
+        what: "berth/test:1".to_owned(),
+        expected: "sha256:1".to_owned(),
+        seen: "sha256:4".to_owned(),
+    };
+    all.site.standing().refuses = Some(("image berth/test", wrong));
+    launch(&all.api, all.account, "n1").await;
+    let node = all.until_state("n1", State::Failed).await;
+    let why = reason(&node);
+    assert!(why.contains("has digest sha256:4, not sha256:1"), "{why}");
+    assert!(all.site.standing().containers.is_empty());
+    assert_eq!(all.world.known().problems.len(), 0);
+    all.site.standing().refuses = None;
+    retry(&all).await.unwrap();
+    let node = all.until_state("n1", State::Running).await;
+    assert_eq!(reason(&node), "");
+}
+
+#[sqlx::test(migrator = "MIGRATIONS")]
 async fn a_vault_that_is_away_pauses_a_launch_and_loses_nothing(db: PgPool) {
     let mut all = Whole::new(db).await;
     launch(&all.api, all.account, "n1").await;
