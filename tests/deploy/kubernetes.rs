@@ -4,7 +4,7 @@ use crate::configuration::{command, port, read};
 use crate::rendered::{Rendered, folder, render};
 use crate::{ROLES, understands};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// The oldest and the newest minor version that the manifests are for.
@@ -180,17 +180,120 @@ fn services_reach_those_that_they_are_configured_to_ask_and_nobody_else_does() {
             asked.insert((role.to_owned(), peer.clone()));
         }
     }
-    let mut admitted = BTreeSet::new();
+    let (mut admitted, mut open) = (BTreeSet::new(), BTreeSet::new());
     for role in ROLES {
-        let policy = rendered.one("NetworkPolicy", role);
-        for rule in list(&policy["spec"]["ingress"]) {
-            for from in list(&rule["from"]) {
+        let policy = &rendered.one("NetworkPolicy", role)["spec"];
+        assert_eq!(policy["policyTypes"], json!(["Ingress"]), "{role}");
+        for rule in list(&policy["ingress"]) {
+            let ports = texts(list(&rule["ports"]), "port");
+            // Without ports it would be of all of them, without `from` of everybody.
+            assert_eq!((ports.len(), list(&rule["ports"]).len()), (1, 1), "{role}");
+            let Some(callers) = rule["from"].as_array() else {
+                open.extend(ports.into_iter().map(|port| (role, port)));
+                continue;
+            };
+            assert_eq!((ports, callers.is_empty()), (["grpc"].into(), false));
+            for from in callers {
                 let caller = from["podSelector"]["matchLabels"][ROLE].as_str().unwrap();
+                let alone = json!({ "podSelector": { "matchLabels": { ROLE: caller } } });
+                assert_eq!(*from, alone, "{role}");
                 admitted.insert((caller.to_owned(), role.to_owned()));
             }
         }
     }
+    let for_all = [
+        ("gateway", "public"),
+        ("monitoring", "otlp"),
+        ("provisioning", "placements"),
+        ("signer", "duties"),
+    ];
+    assert_eq!(open, for_all.into());
     assert_eq!(asked, admitted);
+}
+
+#[test]
+fn roles_that_reach_nobody_outside_are_kept_from_it() {
+    let rendered = newest();
+    let policy = &rendered.one("NetworkPolicy", "egress")["spec"];
+    let roles = [
+        "inventory",
+        "leasing",
+        "provisioning",
+        "monitoring",
+        "signer",
+    ];
+    let one_of = |roles: &[&str]| json!({ "matchExpressions": [{ "key": ROLE, "operator": "In", "values": roles }] });
+    // The others call webhooks, machines, collectors and beacon nodes.
+    let kept = one_of(&["gateway", "inventory", "signer"]);
+    assert_eq!(policy["podSelector"], kept);
+    assert_eq!(policy["policyTypes"], json!(["Egress"]));
+    let postgres = json!({ "podSelector": { "matchLabels": { "cnpg.io/cluster": "postgres" } } });
+    let vault = json!({ "ports": [{ "port": 8200 }] });
+    let names = ["UDP", "TCP"].map(|protocol| json!({ "port": 53, "protocol": protocol }));
+    let wanted = json!([
+        { "to": [{ "podSelector": one_of(&roles) }] },
+        { "to": [postgres], "ports": [{ "port": 5432 }] },
+        vault,
+        { "ports": names },
+    ]);
+    assert_eq!(policy["egress"], wanted);
+}
+
+#[test]
+fn every_role_has_the_database_and_the_user_of_its_configuration() {
+    let rendered = newest();
+    let cluster = render(&folder().join("postgres"), VERSIONS[1]);
+    let spec = &cluster.one("Cluster", "postgres")["spec"];
+    let users = list(&spec["managed"]["roles"]);
+    let databases: BTreeMap<_, _> = cluster
+        .of("Database")
+        .map(|(_, database)| {
+            let spec = &database["spec"];
+            assert_eq!(spec["cluster"]["name"], "postgres");
+            (
+                spec["name"].as_str().unwrap(),
+                spec["owner"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(databases.len(), ROLES.len());
+    let mut connections = 0;
+    for role in ROLES {
+        let config = configuration(&rendered, role);
+        let database = &config[role]["database"];
+        connections += database["max_connections"].as_integer().unwrap();
+        let name = format!("berth_{role}");
+        let url = format!("postgres://{name}@postgres-rw:5432/{name}");
+        assert_eq!(database["url"].as_str(), Some(url.as_str()), "{role}");
+        // The signer's own user owns nothing there.
+        let (owner, named) = match role {
+            "signer" => ("berth_signer_owner".to_owned(), 2),
+            _ => (name.clone(), 1),
+        };
+        assert_eq!(databases.get(name.as_str()), Some(&owner.as_str()));
+        let of_role = |user: &&Value| user["name"] == name.as_str() || user["name"] == owner;
+        let of_role: Vec<_> = users.iter().filter(of_role).collect();
+        assert_eq!(of_role.len(), named, "{role}");
+        for user in of_role {
+            let text = user["name"].as_str().unwrap();
+            let secret = text.replacen("berth_", "postgres-", 1).replace('_', "-");
+            assert_eq!(user["passwordSecret"]["name"], secret.as_str());
+            assert_eq!(user["login"], true, "{text}");
+        }
+    }
+    assert_eq!(users.len(), ROLES.len() + 1);
+    // Two replicas each, and one more while a new version takes over.
+    let parameters = &spec["postgresql"]["parameters"];
+    let most = parameters["max_connections"].as_str().unwrap();
+    assert!(
+        connections * 3 < most.parse::<i64>().unwrap(),
+        "{connections}"
+    );
+    // What a signer asks of its database.
+    assert_eq!(
+        spec["postgresql"]["synchronous"]["dataDurability"],
+        "required"
+    );
 }
 
 #[test]
