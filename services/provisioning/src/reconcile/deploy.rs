@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// Seconds between two rounds of an agent's probes.
 const INTERVAL_S: u32 = 5;
+/// How often a machine is asked to let go of images, and how long after it refused.
+const PRUNE_TRIES: u32 = 3;
+const PRUNE_PAUSE: Duration = Duration::from_secs(1);
 /// Component of the agent.
 const AGENT: &str = "agent";
 
@@ -95,20 +98,25 @@ pub(super) async fn forget_older(job: &Job<'_>, here: &Here) -> Result<Vec<Place
 }
 
 /// Removes the images of versions that the node had before. What the machine does
-/// not let go of stays until the next upgrade or the end of the node.
+/// not let go of, also when asked again, stays until the next upgrade or the end of
+/// the node, and holds nothing up.
 pub(super) async fn prune(job: &Job<'_>, here: &Here) -> Result<(), Halt> {
     let deployment = rendered(job, here).await?;
-    let pruned = job
-        .context
-        .site
-        .act(&here.target, &deployment, Action::Prune);
-    match pruned.await.map_err(Halt::from) {
-        Err(Halt::Fail(why) | Halt::Wait(Outcome::Wait { reason: why, .. })) => {
-            let message = format!("an image that nothing needs stays there: {why}");
-            Ok(job.note(Step::new("image", message)).await?)
+    let mut tries = 0;
+    let why = loop {
+        tries += 1;
+        let site = &job.context.site;
+        let pruned = site.act(&here.target, &deployment, Action::Prune).await;
+        match pruned.map_err(Halt::from) {
+            Err(Halt::Wait(Outcome::Wait { .. })) if tries < PRUNE_TRIES => {
+                tokio::time::sleep(PRUNE_PAUSE).await;
+            }
+            Err(Halt::Fail(why) | Halt::Wait(Outcome::Wait { reason: why, .. })) => break why,
+            done => return done,
         }
-        done => done,
-    }
+    };
+    let message = format!("an image that nothing needs stays there: {why}");
+    Ok(job.note(Step::new("image", message)).await?)
 }
 
 /// What is to stand on the machine.
