@@ -26,8 +26,26 @@ use crate::row::{Row, Step, load_average};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Who reserves at once.
-const CLIENTS: usize = 8;
+/// How many reserve at once, as many as two replicas of leasing at most, and what
+/// their rows are called.
+const CLIENTS: [(usize, [&str; 3]); 2] = [
+    (
+        8,
+        [
+            "reservations, 100,000 machines, 8 clients",
+            "beside the naive query, 8 clients",
+            "request to answer, 8 clients, p99",
+        ],
+    ),
+    (
+        32,
+        [
+            "reservations, 100,000 machines, 32 clients",
+            "beside the naive query, 32 clients",
+            "request to answer, 32 clients, p99",
+        ],
+    ),
+];
 /// How long each of the three has the server, in turn.
 const SPAN: Duration = Duration::from_secs(4);
 /// How often they come in turn; the median counts.
@@ -44,24 +62,31 @@ fn main() {
         postgres
             .run(&["shared_buffers=1GB", "max_wal_size=4GB"])
             .await;
-        rates(&postgres).await;
+        let market = Market::open(&postgres, "rates", MACHINES).await;
+        let naive = Market::open(&postgres, "naive", MACHINES).await;
+        naive.index_the_price().await;
+        market.prepare_pgbench(&postgres);
+        for (clients, names) in CLIENTS {
+            rates(&postgres, [&market, &naive], clients, names).await;
+        }
         growth(&postgres).await;
     });
 }
 
 /// Reservations a second, in turn with the peers.
-async fn rates(postgres: &Postgres) {
+async fn rates(
+    postgres: &Postgres,
+    [market, naive]: [&Market; 2],
+    clients: usize,
+    names: [&'static str; 3],
+) {
     let load_average = load_average();
-    let market = Market::open(postgres, "rates", MACHINES).await;
-    let naive = Market::open(postgres, "naive", MACHINES).await;
-    naive.index_the_price().await;
-    market.prepare_pgbench(postgres);
     let (mut ours, mut first, mut commits) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        commits.push(market.pgbench(postgres, CLIENTS, SPAN));
-        ours.push(market.reserve(CLIENTS, SPAN).await);
+        commits.push(market.pgbench(postgres, clients, SPAN));
+        ours.push(market.reserve(clients, SPAN).await);
         market.put_back().await;
-        first.push(naive.reserve_naively(CLIENTS, SPAN).await);
+        first.push(naive.reserve_naively(clients, SPAN).await);
         naive.put_back().await;
     }
     let each = |taken: &[Taken], of: fn(&Taken) -> f64| taken.iter().map(of).collect::<Vec<_>>();
@@ -88,7 +113,7 @@ async fn rates(postgres: &Postgres) {
         step("request to answer, p99", p99),
     ];
     row(
-        "reservations, 100,000 machines",
+        names[0],
         value,
         "/s",
         commits,
@@ -102,7 +127,7 @@ async fn rates(postgres: &Postgres) {
         step("naive, p99", median(each(&first, |taken| taken.wait(99)))),
     ];
     row(
-        "reservations beside the naive query",
+        names[1],
         value,
         "/s",
         naive,
@@ -112,10 +137,10 @@ async fn rates(postgres: &Postgres) {
     )
     .show();
     row(
-        "request to answer, 8 clients, p99",
+        names[2],
         p99,
         "ms",
-        f64::from(u32::try_from(CLIENTS).unwrap()) * 1e3 / commits,
+        f64::from(u32::try_from(clients).unwrap()) * 1e3 / commits,
         "pgbench -N, mean",
         20.0,
         Vec::new(),

@@ -196,14 +196,15 @@ async fn claim_offer(
 }
 
 /// How many more of the cheapest machines a claim may choose from than it needs:
-/// those that others are about to take are passed over. The second number is for the
-/// rare claim that finds all of the first in other hands.
-const CHOICES: [usize; 2] = [8, 1024];
+/// those that others are about to take are passed over. The later numbers are for
+/// the rare claim that finds too many of the first in other hands.
+const CHOICES: [usize; 3] = [4, 32, 1024];
 
 /// What a free machine must have; the parameters are bound by [`fitting`].
 macro_rules! fits {
     () => {
         "machine.state = 'available' and machine.ask_offer_id is not null
+           and currency_number(machine.ask_currency) = (select currency_number($1))
            and machine.ask_currency = $1 and machine.ask_micros <= $2
            and (machine.ask_min_seconds is null or machine.ask_min_seconds <= $3)
            and (machine.ask_max_seconds is null or machine.ask_max_seconds >= $3)
@@ -287,9 +288,28 @@ async fn claim_cheapest(
     })
 }
 
-/// The n cheapest machines are of the n cheapest grades, and none of them costs
-/// more than the cheapest of each, where there are so many grades. Whether one is still what it was is asked
-/// again where it is locked.
+/// The cheapest machines that fit of each grade in `grade`: so many of each, up to a
+/// price.
+macro_rules! next_of_grades {
+    ($most:literal, $price:literal) => {
+        concat!(
+            "select next.id, next.ask_micros from grade cross join lateral (
+                 select id, ask_micros from machine
+                 where machine.grade = grade.grade and machine.ask_micros <= (",
+            $price,
+            ") and ",
+            fits!(),
+            "    order by ask_micros, id limit ",
+            $most,
+            ") next"
+        )
+    };
+}
+
+/// The n cheapest machines are of the n cheapest grades. None of them costs more
+/// than the n-th of any n that fit, so the first of each grade tell up to which price
+/// to look; the fewer those are, the less is looked at. Whether one is still what it
+/// was is asked again where it is locked.
 const CLAIM: &str = concat!(
     "with found as (select * from reservation where lease_id = any($14)),
      wanting as (
@@ -298,16 +318,16 @@ const CLAIM: &str = concat!(
      grade as materialized (",
     cheapest_of_grades!(),
     "    limit $15),
-     choice as (
-         select next.id, next.ask_micros from grade cross join lateral (
-             select id, ask_micros from machine
-             where machine.grade = grade.grade
-               and machine.ask_micros <= (
-                   select case when count(*) < $15 then $2 else max(ask_micros) end from grade)
-               and ",
-    fits!(),
-    "        order by ask_micros, id limit $15) next
-         order by next.ask_micros, next.id limit $15),
+     first as materialized (",
+    next_of_grades!("3", "select max(ask_micros) from grade"),
+    "),
+     choice as (",
+    next_of_grades!(
+        "$15",
+        "select coalesce(
+             (select ask_micros from first order by ask_micros offset $15 - 1 limit 1), $2)"
+    ),
+    "    order by next.ask_micros, next.id limit $15),
      locked as materialized (
          select machine.id, machine.ask_micros
          from choice join machine on machine.id = choice.id
