@@ -25,6 +25,7 @@ mod sentinel;
 mod story;
 mod upgrade;
 mod validators;
+mod webhooks;
 
 use berth_tests::{Berth, Shape};
 
@@ -99,6 +100,17 @@ fn a_machine_with_a_past_is_clean_before_it_is_available() {
         replicas: 1,
     });
     newcomer::is_wiped_before_it_is_available(&berth);
+    berth.stop();
+    berth.assert_no_errors();
+}
+
+#[test]
+fn an_account_is_told_by_webhook_when_its_lease_ends() {
+    let mut berth = Berth::start(Shape {
+        machines: 1,
+        replicas: 1,
+    });
+    webhooks::tell_of_a_lease(&berth);
     berth.stop();
     berth.assert_no_errors();
 }

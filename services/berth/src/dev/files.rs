@@ -82,6 +82,11 @@ impl Layout<'_> {
             ("images".into(), self.images.display().to_string().into()),
             ("drift_seconds".into(), DRIFT_SECONDS.into()),
         ]);
+        // Receivers of webhooks beside the services.
+        let here = vec!["127.0.0.0/8", "::1/128"];
+        let here = toml::Table::from_iter([("private_networks".into(), here.into())]);
+        let mut leasing = section(Role::Leasing);
+        leasing.insert("webhooks".into(), here.into());
         let mut monitoring = section(Role::Monitoring);
         monitoring.insert("otlp_listen".into(), any(Listener::Otlp).into());
         let mut gateway = section(Role::Gateway);
@@ -90,7 +95,7 @@ impl Layout<'_> {
             ("vault".into(), self.vault(ca).into()),
             ("peers".into(), self.peers().into()),
             ("inventory".into(), section(Role::Inventory).into()),
-            ("leasing".into(), section(Role::Leasing).into()),
+            ("leasing".into(), leasing.into()),
             ("provisioning".into(), provisioning.into()),
             ("monitoring".into(), monitoring.into()),
             ("gateway".into(), gateway.into()),
