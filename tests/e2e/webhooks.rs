@@ -72,12 +72,12 @@ impl Call {
 
 /// A receiver beside the services, inside the machines' network, that answers as it
 /// is told, then well. It ends with the test.
-fn receiver(berth: &Berth, answers: &[u16]) -> (String, Receiver<Call>) {
+fn receiver(berth: &Berth, answers: Vec<u16>) -> (String, Receiver<Call>) {
     let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
     let listener = berth.rig().in_fabric(bind).unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let (sender, calls) = mpsc::channel();
-    let mut answers = answers.to_vec().into_iter();
+    let mut answers = answers.into_iter();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -99,7 +99,7 @@ pub(crate) fn tell_of_a_lease(berth: &Berth) {
     assert_eq!(refused.code, Some(2), "{}", refused.said);
     assert!(refused.said.contains("url"), "{}", refused.said);
 
-    let (url, calls) = receiver(berth, &[204, 503, 500]);
+    let (url, calls) = receiver(berth, vec![204, 503, 500]);
     let made = berth.run(&["webhook", "create", &url, "--events", "lease.ended"]);
     let secret = made["secret"].as_str().expect("a secret");
     let id = made["webhook"]["id"].as_str().expect("an id");
