@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
+use std::collections::HashSet;
 
 /// Most points of one export.
 const MAX_POINTS: usize = 5000;
@@ -67,14 +68,14 @@ pub(super) fn remove(export: &mut ExportMetricsServiceRequest, series: &[LeftOut
     if series.is_empty() {
         return 0;
     }
+    let named = series.iter().map(|one| (&*one.name, &*one.labels));
+    let series: HashSet<(&str, &str)> = named.collect();
     let mut removed = 0;
     for metric in metrics(export) {
         let name = metric.name.clone();
         removed += retain(metric, |number| {
             let labels = labels(&number.attributes).unwrap_or_default();
-            !series
-                .iter()
-                .any(|one| one.name == name && one.labels == labels)
+            !series.contains(&(name.as_str(), labels.as_str()))
         });
     }
     removed
