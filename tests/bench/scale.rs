@@ -25,6 +25,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
+use uuid::Uuid;
 
 /// Replicas of every service.
 const REPLICAS: [u8; 3] = [1, 2, 4];
@@ -32,14 +33,34 @@ const REPLICAS: [u8; 3] = [1, 2, 4];
 const CLIENTS: usize = 32;
 /// How long each row is measured.
 const LONG: Duration = Duration::from_secs(8);
-/// What is called, and what it reads.
-const CALLS: [(&str, &str); 3] = [
-    ("list leases", "/berth.leasing.v1.LeasingService/ListLeases"),
-    ("get balance", "/berth.leasing.v1.LeasingService/GetBalance"),
-    (
-        "list nodes",
-        "/berth.provisioning.v1.ProvisioningService/ListNodes",
-    ),
+/// What is called.
+struct Rpc {
+    name: &'static str,
+    path: &'static str,
+    message: fn() -> Vec<u8>,
+}
+
+const CALLS: [Rpc; 4] = [
+    Rpc {
+        name: "list leases",
+        path: "/berth.leasing.v1.LeasingService/ListLeases",
+        message: Vec::new,
+    },
+    Rpc {
+        name: "get balance",
+        path: "/berth.leasing.v1.LeasingService/GetBalance",
+        message: Vec::new,
+    },
+    Rpc {
+        name: "list nodes",
+        path: "/berth.provisioning.v1.ProvisioningService/ListNodes",
+        message: Vec::new,
+    },
+    Rpc {
+        name: "create supplier",
+        path: "/berth.inventory.v1.InventoryService/CreateSupplier",
+        message: supplier,
+    },
 ];
 
 fn main() {
@@ -53,15 +74,15 @@ fn main() {
             replicas,
         };
         let mut berth = Berth::start(shape);
-        for ((name, path), floor) in CALLS.into_iter().zip(&mut floors) {
+        for (rpc, floor) in CALLS.into_iter().zip(&mut floors) {
             let load_average = load_average();
             let runtime = Runtime::new().unwrap();
-            let value = runtime.block_on(measure(berth.context(), path));
+            let value = runtime.block_on(measure(berth.context(), &rpc));
             if replicas == REPLICAS[0] {
                 *floor = value;
             }
             let row = Row {
-                name,
+                name: rpc.name,
                 value,
                 unit: "1/s",
                 floor: *floor,
@@ -82,7 +103,8 @@ fn main() {
 }
 
 /// Calls a second of all clients together.
-async fn measure(context: &Path, path: &'static str) -> f64 {
+async fn measure(context: &Path, rpc: &Rpc) -> f64 {
+    let Rpc { path, message, .. } = *rpc;
     let context: toml::Table = fs::read_to_string(context).unwrap().parse().unwrap();
     let value = |key: &str| context[key].as_str().unwrap().to_owned();
     let authority = Certificate::from_pem(fs::read(value("ca_file")).unwrap());
@@ -97,7 +119,7 @@ async fn measure(context: &Path, path: &'static str) -> f64 {
         clients.spawn(async move {
             let mut done = 0_u32;
             while begun.elapsed() < LONG {
-                call(&channel, path, &bearer).await.unwrap();
+                call(&channel, path, message(), &bearer).await.unwrap();
                 done += 1;
             }
             done
@@ -107,9 +129,25 @@ async fn measure(context: &Path, path: &'static str) -> f64 {
     f64::from(done) / begun.elapsed().as_secs_f64()
 }
 
-/// One call with an empty message.
-async fn call(channel: &Channel, path: &'static str, bearer: &str) -> Result<(), Status> {
-    let mut request = Request::new(Vec::new());
+/// A supplier that nobody asked for before: a `request_id`, then a `name`, both of 36
+/// bytes.
+fn supplier() -> Vec<u8> {
+    let mut message = Vec::new();
+    for field in 1..=2 {
+        message.extend([field << 3 | 2, 36]);
+        message.extend(Uuid::new_v4().to_string().bytes());
+    }
+    message
+}
+
+/// One call.
+async fn call(
+    channel: &Channel,
+    path: &'static str,
+    message: Vec<u8>,
+    bearer: &str,
+) -> Result<(), Status> {
+    let mut request = Request::new(message);
     let metadata = request.metadata_mut();
     metadata.insert("authorization", bearer.parse().unwrap());
     let mut grpc = tonic::client::Grpc::new(channel.clone());
