@@ -11,6 +11,9 @@ use crate::spec::PlacementRef;
 use crate::ssh::{Exec, Session};
 use bollard::query_parameters::RemoveVolumeOptionsBuilder;
 
+/// How many calls a wipe may take the time of; the next one goes on where it ended.
+pub(crate) const WIPE: u32 = 5;
+
 /// What a wipe removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WipeReport {
@@ -36,6 +39,11 @@ impl Session {
     /// [`Error::Fenced`] when the node stands there under a newer fence,
     /// [`Error::Unwiped`] when something is left.
     pub async fn wipe_placement(&self, placement: &PlacementRef) -> Result<WipeReport> {
+        let wipe = self.remove_placement(placement);
+        self.together("wipe a node", WIPE, wipe).await
+    }
+
+    async fn remove_placement(&self, placement: &PlacementRef) -> Result<WipeReport> {
         let node = Some(placement.node_id.as_str());
         let mut report = WipeReport::default();
         let mut folders = vec![node_dir(placement)?, secrets_dir(placement)?];
@@ -73,6 +81,11 @@ impl Session {
     ///
     /// [`Error::Unwiped`] when something is left.
     pub async fn wipe_machine(&self) -> Result<WipeReport> {
+        let wipe = self.remove_everything();
+        self.together("wipe the machine", WIPE, wipe).await
+    }
+
+    async fn remove_everything(&self) -> Result<WipeReport> {
         let mut report = WipeReport::default();
         for id in self.container_ids(None).await? {
             // Its labels may be spoilt; then its id must do.

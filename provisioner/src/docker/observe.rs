@@ -10,6 +10,9 @@ use crate::ssh::Session;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use serde::Deserialize;
 
+/// How many calls a look may take the time of, however many it makes.
+const LOOK: u32 = 2;
+
 /// Longest name, and longest value of a label that is read.
 const MAX_NAME: usize = 512;
 
@@ -76,6 +79,11 @@ impl Session {
     ///
     /// [`Error::Docker`] and those of the session.
     pub async fn observe(&self, placement: &PlacementRef) -> Result<Observed> {
+        let look = self.look_around(placement);
+        self.together("look at what stands there", LOOK, look).await
+    }
+
+    async fn look_around(&self, placement: &PlacementRef) -> Result<Observed> {
         let node = Some(placement.node_id.as_str());
         let mut containers = Vec::new();
         for id in self.container_ids(node).await? {
@@ -212,15 +220,7 @@ mod tests {
 
     /// What dockerd says of a container, as far as it is read.
     fn said_of_one() -> Value {
-        json!({
-            "Name": "/berth-node-1",
-            "RestartCount": 2,
-            "State": { "Status": "running", "ExitCode": 0, "OOMKilled": false, "Error": "" },
-            "Config": { "Labels": {
-                LABEL_FENCE: "7", LABEL_COMPONENT: "node", LABEL_PLACEMENT: "placement-1",
-                LABEL_SPEC: "abc", LABEL_IMAGE: "berth/test@sha256:00",
-            } },
-        })
+        serde_json::from_str(include_str!("testdata/container.json")).unwrap()
     }
 
     fn read(said: Value) -> Option<ObservedContainer> {

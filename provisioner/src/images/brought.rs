@@ -9,6 +9,7 @@ use crate::files::DATA_DIR;
 use crate::harden::check_digest;
 use crate::spec::{Deployment, PlacementRef};
 use crate::ssh::{Exec, Session, quote};
+use crate::wipe::WIPE;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use std::collections::BTreeSet;
 
@@ -46,10 +47,13 @@ impl Session {
     pub async fn prune_images(&self, deployment: &Deployment) -> Result<Vec<String>> {
         let wanted = deployment.containers.iter().map(|c| &c.image.digest);
         let wanted: BTreeSet<&String> = wanted.collect();
-        let mut images = self.brought_images(Some(&deployment.placement)).await?;
-        images.retain(|digest| !wanted.contains(digest));
-        self.remove_images(images, Some(&deployment.placement))
-            .await
+        let whose = Some(&deployment.placement);
+        let prune = async {
+            let mut images = self.brought_images(whose).await?;
+            images.retain(|digest| !wanted.contains(digest));
+            self.remove_images(images, whose).await
+        };
+        self.together("remove images", WIPE, prune).await
     }
 
     /// Removes the images that were brought for one node, or for all.

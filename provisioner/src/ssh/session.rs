@@ -111,6 +111,18 @@ impl Session {
         }
     }
 
+    /// Waits for many calls together no longer than for so many: how many there are
+    /// is what a machine says, and each may take its time.
+    pub(crate) async fn together<T>(
+        &self,
+        what: &'static str,
+        calls: u32,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let limit = self.config().call_timeout * calls;
+        self.within(what, limit, Box::pin(work)).await
+    }
+
     /// Waits for something no longer than allowed.
     pub(crate) async fn within<T>(
         &self,

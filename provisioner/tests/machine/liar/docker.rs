@@ -260,6 +260,36 @@ async fn a_docker_that_falls_silent_is_given_up_at_every_place() {
 }
 
 #[tokio::test]
+async fn a_docker_that_is_late_with_each_answer_is_given_up_before_the_last() {
+    let ids = vec![format!("{{\"Id\":\"{CONTAINER}\"}}"); 8].join(",");
+    let lies = |place, answer| Lies {
+        docker: vec![
+            (place, Answer::Late(answer)),
+            ("/containers/json", json(&format!("[{ids}]"))),
+        ],
+        ..Lies::none()
+    };
+    let (one, removed) = ("/containers/berth-node-1/json", "delete /v1.41/containers");
+    let whose = placement(1);
+    let look = World::lying(lies(one, container("1"))).await;
+    let node = World::lying(lies(removed, String::new())).await;
+    let machine = World::lying(lies(removed, String::new())).await;
+    let (look, node, machine) = tokio::join!(
+        async { look.session().await.observe(&whose).await.map(drop) },
+        async { node.session().await.wipe_placement(&whose).await.map(drop) },
+        async { machine.session().await.wipe_machine().await.map(drop) },
+    );
+    for (what, done, seconds) in [
+        ("look at what stands there", look, 4),
+        ("wipe a node", node, 10),
+        ("wipe the machine", machine, 10),
+    ] {
+        let said = format!("{what} took longer than {seconds} s");
+        expect(what, &done.unwrap_err(), "Timeout", &said);
+    }
+}
+
+#[tokio::test]
 async fn an_image_that_is_another_is_never_taken_for_the_one_that_was_asked() {
     let other = r#"[{"Id":"sha256:1","RepoDigests":["berth/test@sha256:11"]}]"#;
     let lies = Lies {

@@ -18,9 +18,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 /// Id and name of the container that an honest answer speaks of.
 pub(super) const CONTAINER: &str = "berth-node-1";
+
+/// Longest wait for anything.
+const CALL: Duration = Duration::from_secs(2);
 
 /// What it does to a command.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +54,8 @@ pub(super) enum Command {
 pub(super) enum Answer {
     /// A body of JSON with status 200.
     Json(String),
+    /// The same, after a while that is shorter than may be waited for a call.
+    Late(String),
     /// These bytes, head and all, and then the end of the connection.
     Raw(String),
     /// The first, then the second without end.
@@ -275,6 +281,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match answer {
+        Answer::Late(body) => {
+            // It is not given up meanwhile.
+            if timeout(CALL * 3 / 4, stream.read_u8()).await.is_ok() {
+                return Ok(false);
+            }
+            Box::pin(tell(stream, Answer::Json(body))).await
+        }
         Answer::Json(body) => {
             let length = body.len();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
@@ -316,11 +329,10 @@ impl World {
     /// Of a machine at an address, which shows this key.
     pub(super) fn of(address: String, key: &PrivateKey) -> Self {
         let dir = TempDir::new().unwrap();
-        let short = Duration::from_secs(2);
         let config = PoolConfig {
-            connect_timeout: short,
-            call_timeout: short,
-            stall_timeout: short,
+            connect_timeout: CALL,
+            call_timeout: CALL,
+            stall_timeout: CALL,
             ..PoolConfig::default()
         };
         let authority = Arc::new(Authority::new(dir.path()));
