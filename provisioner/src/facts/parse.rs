@@ -158,46 +158,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PRINTED: &str = r#"
-==berth processors
-4
-
-==berth cpu
-processor	: 0
-model name	: Intel(R) Xeon(R) Processor @ 2.60GHz
-flags		: fpu vme sse4_2 avx2 sha_ni
-bugs		:
-
-==berth smt
-1
-
-==berth memory
-MemTotal:       24688648 kB
-MemFree:        23000000 kB
-
-==berth kernel
-6.1.0-18-amd64
-
-==berth os
-PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
-NAME="Debian GNU/Linux"
-
-==berth disks
-Filesystem       1-blocks       Used   Available Capacity Mounted on
-/dev/nvme0n1  4000000000000 1000000000 3999000000000       1% /var/lib/docker
-/dev/sda1      100000000000 1000000000   99000000000       1% /
-
-==berth addresses
-[{"ifname":"lo","addr_info":[{"local":"127.0.0.1","prefixlen":8}]},
- {"ifname":"eth0","addr_info":[{"local":"192.0.2.7","prefixlen":24},{"local":"2001:db8::7","prefixlen":64}]},
- {"ifname":"bt-0123456789","addr_info":[]}]
-
-==berth speeds
-eth0/speed:10000
-lo/speed:-1
-
-==berth gpus
-"#;
+    const PRINTED: &str = include_str!("testdata/machine.txt");
 
     #[test]
     fn what_a_machine_prints_becomes_facts() {

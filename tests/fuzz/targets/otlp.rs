@@ -20,5 +20,19 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
+/// Writes what an agent sends, to begin with.
 #[cfg(not(feature = "libfuzzer"))]
-fn main() {}
+fn main() -> std::io::Result<()> {
+    use berth_agent::{otlp::request, sample::Sample};
+    use prost::Message as _;
+    use std::io::Write as _;
+
+    let resource = [("berth.node".to_owned(), "node-1".to_owned())].into();
+    let samples = vec![
+        Sample::gauge("berth.node.height", 7.0),
+        Sample::gauge("berth.disk.free", 1e12).with("volume", "data"),
+        Sample::gauge("berth.agent.dropped", 0.0).counter(),
+    ];
+    let at = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    std::io::stdout().write_all(&request(&resource, at, samples).encode_to_vec())
+}
