@@ -12,6 +12,7 @@ use std::process::Command;
 /// What a service may use of this workspace.
 const SHARED: &[&str] = &[
     "berth-core",
+    "berth-input",
     "berth-proto",
     "berth-runtime",
     "berth-secrets",
@@ -34,21 +35,36 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("berth-rig", &[]),
     (
         "berth-fuzz",
-        &["berth-monitoring", "berth-provisioner", "berth-signer"],
+        &[
+            "berth-agent",
+            "berth-gateway",
+            "berth-inventory",
+            "berth-leasing",
+            "berth-monitoring",
+            "berth-provisioner",
+            "berth-provisioning",
+            "berth-runtime",
+            "berth-signer",
+        ],
     ),
-    ("berth-runtime", &["berth-core", "berth-proto"]),
-    ("berth-secrets", &["berth-core"]),
+    ("berth-input", &["berth-core"]),
+    (
+        "berth-runtime",
+        &["berth-core", "berth-input", "berth-proto"],
+    ),
+    ("berth-secrets", &["berth-core", "berth-input"]),
     (
         "berth-process",
         &["berth-core", "berth-runtime", "berth-secrets"],
     ),
     ("berth-provisioner", &["berth-core"]),
-    ("berth-agent", &["berth-proto"]),
+    ("berth-agent", &["berth-input", "berth-proto"]),
     // An executable too, and a service.
     (
         "berth-signer",
         &[
             "berth-core",
+            "berth-input",
             "berth-process",
             "berth-proto",
             "berth-runtime",
@@ -59,6 +75,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
         "berth-provisioning",
         &[
             "berth-core",
+            "berth-input",
             "berth-proto",
             "berth-runtime",
             "berth-secrets",

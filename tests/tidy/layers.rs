@@ -5,7 +5,7 @@ use crate::none;
 use crate::tree::{File, files, product, says};
 
 /// Crates below `services/` that are no services: they have no layers.
-const NOT_SERVICES: &[&str] = &["berth", "core", "process", "runtime", "secrets"];
+const NOT_SERVICES: &[&str] = &["berth", "core", "input", "process", "runtime", "secrets"];
 
 /// A rule: where it holds, the words that break it, why, and the way out.
 struct Rule {

@@ -12,6 +12,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use berth_input::file;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
@@ -19,7 +20,7 @@ use x509_parser::pem::Pem;
 
 use crate::config::IdentityFiles;
 
-/// Longest certificate chain that is read, in bytes.
+/// Longest certificate chain, authority or key that is read, in bytes.
 pub const MAX_CHAIN: usize = 64 * 1024;
 
 /// What is wrong with the identity. Never carries key material.
@@ -134,17 +135,11 @@ impl Store {
     /// When it cannot be read or is too long.
     pub fn chain(&self) -> Result<Option<String>, IdentityError> {
         let path = &self.files.certificate_file;
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.len() > MAX_CHAIN as u64 => {
-                return Err(IdentityError::Chain("it is longer than 64 KiB"));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(file_error("read", path)(source)),
+        match file::text(path, MAX_CHAIN) {
+            Ok(chain) => Ok(Some(chain)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(file_error("read", path)(source)),
         }
-        fs::read_to_string(path)
-            .map(Some)
-            .map_err(file_error("read", path))
     }
 
     /// The key with a chain that fits it.
@@ -161,12 +156,12 @@ impl Store {
     /// When it cannot be read.
     pub fn authority(&self) -> Result<String, IdentityError> {
         let path = &self.files.ca_file;
-        fs::read_to_string(path).map_err(file_error("read", path))
+        file::text(path, MAX_CHAIN).map_err(file_error("read", path))
     }
 
     fn key(&self) -> Result<KeyPair, IdentityError> {
         let path = &self.files.key_file;
-        let pem = fs::read_to_string(path).map_err(file_error("read", path))?;
+        let pem = file::text(path, MAX_CHAIN).map_err(file_error("read", path))?;
         KeyPair::from_pem(&pem).map_err(|_| IdentityError::Key(path.clone()))
     }
 

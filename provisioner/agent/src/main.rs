@@ -37,6 +37,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Err(problem) = berth_input::arguments::check(std::env::args_os()) {
+        eprintln!("berth-agent: {problem}");
+        return ExitCode::from(2);
+    }
     match act(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,5 +1,5 @@
 //! Every argument of `berth`, and which of them take any text. What no word may
-//! hold, whatever it means, is refused before (`berth_process::arguments`).
+//! hold, whatever it means, is refused before (`berth_input::arguments`).
 
 use crate::Cli;
 use clap::error::ErrorKind;

@@ -5,6 +5,12 @@
 
 use std::process::{Command, Output};
 
+/// A gateway where nobody answers.
+const NOWHERE: [(&str, &str); 2] = [
+    ("BERTH_ENDPOINT", "https://127.0.0.1:1"),
+    ("BERTH_TOKEN", "berth_admin_0"),
+];
+
 /// Runs `berth` with nothing of the caller's surroundings.
 fn berth(words: &[&str], environment: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_berth"))
@@ -21,10 +27,6 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn the_exit_code_tells_scripts_what_to_do() {
-    let nowhere = [
-        ("BERTH_ENDPOINT", "https://127.0.0.1:1"),
-        ("BERTH_TOKEN", "berth_admin_0"),
-    ];
     for (code, words, says) in [
         (1, &["node", "list"][..], "BERTH_ENDPOINT"),
         (2, &["node", "launch"], "--chain"),
@@ -34,7 +36,7 @@ fn the_exit_code_tells_scripts_what_to_do() {
         assert_eq!(ended.status.code(), Some(code), "{words:?}");
         assert!(text(&ended.stderr).contains(says), "{ended:?}");
     }
-    let ended = berth(&["node", "list"], &nowhere);
+    let ended = berth(&["node", "list"], &NOWHERE);
     assert_eq!(ended.status.code(), Some(7));
     assert!(text(&ended.stderr).contains("not reachable"), "{ended:?}");
     assert!(ended.stdout.is_empty(), "what programs read stays empty");
@@ -73,11 +75,7 @@ fn a_validator_is_not_launched_without_a_fee_recipient_and_keys() {
         ),
     ] {
         let words: Vec<_> = wish.split(' ').chain(more.split(' ')).collect();
-        let nowhere = [
-            ("BERTH_ENDPOINT", "https://127.0.0.1:1"),
-            ("BERTH_TOKEN", "t"),
-        ];
-        let ended = berth(&words, &nowhere);
+        let ended = berth(&words, &NOWHERE);
         assert_eq!(ended.status.code(), Some(2), "{more}: {ended:?}");
         assert!(text(&ended.stderr).contains(says), "{more}: {ended:?}");
     }
@@ -124,6 +122,65 @@ fn keystores_are_looked_at_without_a_control_plane() {
         assert!(text(&ended.stderr).contains(says), "{says}: {ended:?}");
     }
     assert!(!format!("{ended:?}").contains("sesame"));
+}
+
+/// Commands that read a file, with FILE where it is named, and what is said of text
+/// that is not UTF-8.
+const READERS: &[(&str, &str)] = &[
+    ("serve leasing --config FILE", "not UTF-8"),
+    ("node list --context FILE", "not UTF-8"),
+    ("node list --ca-file FILE", "holds no certificate"),
+    ("chain check FILE", "not UTF-8"),
+    ("chain pin FILE --dry-run", "not UTF-8"),
+    (
+        "vault check --address https://127.0.0.1:1 --token-file FILE",
+        "not UTF-8",
+    ),
+    (
+        "vault check --address https://127.0.0.1:1 --token t --ca-file FILE",
+        "not UTF-8",
+    ),
+    (
+        "key import KEYS --chain c --dry-run --password-file FILE",
+        "not UTF-8",
+    ),
+    (
+        "key import KEYS --chain c --dry-run --password-file PASSWORD --protection FILE",
+        "not an interchange",
+    ),
+];
+
+#[test]
+fn what_is_no_file_is_told_by_its_name_and_never_read_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("latin"), b"caf\xe9").unwrap();
+    std::fs::write(at("password"), "sesame").unwrap();
+    let keystore = format!(r#"{{"crypto": {{}}, "pubkey": "{}"}}"#, "ab".repeat(48));
+    std::fs::write(at("keystore.json"), keystore).unwrap();
+    let pipe = Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+    assert!(pipe.success());
+    for (reader, strange) in READERS {
+        for (file, says) in [
+            (at("absent"), &["No such file", "there is no file"][..]),
+            (at("."), &["a folder", "keystore.txt is not there"]),
+            (at("latin"), &[strange]),
+            (at("pipe"), &["nothing came through this pipe"]),
+            ("/dev/zero".to_owned(), &["longer than"]),
+        ] {
+            let line = reader
+                .replace("FILE", &file)
+                .replace("KEYS", &at("keystore.json"))
+                .replace("PASSWORD", &at("password"));
+            let words: Vec<&str> = line.split(' ').collect();
+            let ended = berth(&words, &NOWHERE);
+            let said = format!("{}{}", text(&ended.stdout), text(&ended.stderr));
+            assert_eq!(ended.status.code(), Some(1), "{line}: {said}");
+            assert!(said.contains(&file), "{line}: {said}");
+            let told = says.iter().any(|word| said.contains(word));
+            assert!(told, "{line}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use std::net::SocketAddr;
 
+/// Longest file with authorities, in bytes.
+const MAX_AUTHORITY: usize = 1 << 20;
+
 /// Section `[leasing]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,9 +63,11 @@ impl WebhookConfig {
         if self.ca_file.is_empty() {
             return Ok(None);
         }
-        let read = std::fs::read(&self.ca_file);
-        read.map(Some)
-            .map_err(|problem| Error::invalid("leasing.webhooks.ca_file", problem))
+        let read = berth_input::file::bytes(self.ca_file.as_ref(), MAX_AUTHORITY);
+        read.map(Some).map_err(|problem| {
+            let problem = format!("cannot read {}: {problem}", self.ca_file);
+            Error::invalid("leasing.webhooks.ca_file", problem)
+        })
     }
 }
 

@@ -27,6 +27,8 @@ const BYTES: usize = 64 << 20;
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Longest file with authorities, in bytes.
+const MAX_AUTHORITY: usize = 1 << 20;
 /// How often an export is tried that the collector answers and refuses.
 const TRIES: u32 = 5;
 
@@ -150,7 +152,7 @@ fn channel(config: &ForwardConfig) -> Result<Option<Channel>> {
     if config.endpoint.starts_with("https:") {
         let mut tls = ClientTlsConfig::new().with_enabled_roots();
         if !config.ca_file.as_os_str().is_empty() {
-            let pem = std::fs::read(&config.ca_file)
+            let pem = berth_input::file::bytes(&config.ca_file, MAX_AUTHORITY)
                 .map_err(|error| Error::internal(format!("monitoring.forward.ca_file: {error}")))?;
             tls = tls.ca_certificate(Certificate::from_pem(pem));
         }

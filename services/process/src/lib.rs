@@ -5,8 +5,6 @@
 //! Deliberately absent: which arguments there are, and configuration files, which
 //! differ.
 
-pub mod arguments;
-
 use berth_core::report;
 use berth_runtime::identity::{Bundle, Identity};
 use berth_runtime::platform::{Peers, Platform};

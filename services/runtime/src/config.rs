@@ -1,10 +1,12 @@
 //! Configuration: the commented defaults, then the operator's file, then the
 //! environment (`BERTH__LEASING__LISTEN=…`), each over the one before.
 
-use ::config::{Config, Environment, File, FileFormat};
+use ::config::{Config, Environment, File, FileFormat, Format as _, Map, Source};
 use berth_core::report;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The configuration cannot be used; says which file or key and why.
@@ -21,7 +23,7 @@ impl ConfigError {
 }
 
 /// Longest configuration file, in bytes.
-pub const MAX_FILE: u64 = 1 << 20;
+pub const MAX_FILE: usize = 1 << 20;
 /// Largest number of any key; a year, where it is of seconds.
 const MOST: u64 = 366 * 24 * 3600;
 /// Where zero means something.
@@ -41,7 +43,7 @@ impl Loaded {
     /// [`ConfigError`] naming the key that is missing, unknown or wrong.
     pub fn whole<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let read = self.0.clone().try_deserialize();
-        read.map_err(|error| ConfigError(one_line(&report(&error))))
+        read.map_err(|error| ConfigError(one_line(&without_text(&report(&error)))))
     }
 
     /// One section.
@@ -54,7 +56,7 @@ impl Loaded {
         let section = self.0.get::<::config::Value>(name);
         let read = section.and_then(T::deserialize);
         read.map_err(|error| {
-            let problem = one_line(&report(&error));
+            let problem = one_line(&without_text(&report(&error)));
             ConfigError(format!("section [{name}]: {problem}"))
         })
     }
@@ -102,27 +104,70 @@ pub fn load<T: DeserializeOwned>(defaults: &str, file: Option<&Path>) -> Result<
     read(defaults, file)?.whole()
 }
 
-/// Reads the sources, without a look at what is in them.
+/// Reads the sources, without a look at what is in them. The file may be a pipe.
 ///
 /// # Errors
 ///
 /// [`ConfigError`] naming the file that is none, and the line where it breaks off.
 pub fn read(defaults: &str, file: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let file = file.map(Text::read).transpose()?;
+    parse(defaults, file)
+}
+
+/// The operator's file: its name, and what is in it.
+#[derive(Clone)]
+pub struct Text {
+    /// What it is called in an error.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+}
+
+/// Its name only, since passwords may stand in it.
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({:?})", self.name)
+    }
+}
+
+impl Text {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let read = berth_input::file::text(path, MAX_FILE);
+        let text = read.map_err(|error| {
+            ConfigError(one_line(&if error.kind() == ErrorKind::NotFound {
+                format!("there is no file {name}; --print-config prints one to begin with")
+            } else {
+                format!("cannot read {name}: {error}")
+            }))
+        })?;
+        Ok(Self { name, text })
+    }
+}
+
+impl Source for Text {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, ::config::Value>, ::config::ConfigError> {
+        let read = FileFormat::Toml.parse(Some(&self.name), &self.text);
+        read.map_err(|cause| ::config::ConfigError::FileParse {
+            uri: Some(self.name.clone()),
+            cause,
+        })
+    }
+}
+
+/// Reads the sources where the file was read already.
+///
+/// # Errors
+///
+/// [`ConfigError`] naming the line where it breaks off.
+pub fn parse(defaults: &str, file: Option<Text>) -> Result<Loaded, ConfigError> {
     let mut builder = Config::builder().add_source(File::from_str(defaults, FileFormat::Toml));
-    if let Some(path) = file {
-        if !path.exists() {
-            let path = path.display();
-            let problem =
-                format!("there is no file {path}; --print-config prints one to begin with");
-            return Err(ConfigError(problem));
-        }
-        let found = std::fs::metadata(path);
-        if !found.is_ok_and(|found| found.is_file() && found.len() <= MAX_FILE) {
-            let path = path.display();
-            let problem = format!("{path} is no file of at most {MAX_FILE} bytes");
-            return Err(ConfigError(problem));
-        }
-        builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+    if let Some(text) = file {
+        builder = builder.add_source(text);
     }
     let environment = Environment::with_prefix("BERTH")
         .prefix_separator("__")
@@ -146,6 +191,19 @@ fn one_line(problem: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(MAX_PROBLEM)
         .collect()
+}
+
+/// A problem without the text that stands where another type is expected: it may
+/// be an address with a password in it.
+fn without_text(problem: &str) -> String {
+    let (start, end) = ("string \"", "\", expected");
+    match (problem.find(start), problem.rfind(end)) {
+        (Some(first), Some(last)) if first < last => {
+            let rest = &problem[last + 1..];
+            format!("{}a text{rest}", &problem[..first])
+        }
+        _ => problem.to_owned(),
+    }
 }
 
 /// `12 | key = value`, or `  |  ^^^`.

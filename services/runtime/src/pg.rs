@@ -1,5 +1,6 @@
 //! The database: connecting, migrating, and its failures as [`Error`]s.
 
+use crate::config::ConfigError;
 use berth_core::Error;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -18,6 +19,35 @@ pub struct DatabaseConfig {
     /// Most connections.
     #[serde(default = "default_connections")]
     pub max_connections: u32,
+}
+
+impl DatabaseConfig {
+    /// Refuses a URL that leads to no Postgres.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the key in its section; never the URL, in which a
+    /// password may stand.
+    pub fn check(&self, section: &str) -> Result<(), ConfigError> {
+        let key = format!("{section}.database.url");
+        check_url(&self.url).map_err(|problem| ConfigError::key(&key, problem))
+    }
+}
+
+/// Refuses what is no URL of a Postgres.
+///
+/// # Errors
+///
+/// What it should be.
+pub fn check_url(url: &SecretString) -> Result<(), &'static str> {
+    let url = url.expose_secret();
+    let ours = ["postgres://", "postgresql://"];
+    if ours.iter().any(|scheme| url.starts_with(scheme)) && PgConnectOptions::from_str(url).is_ok()
+    {
+        Ok(())
+    } else {
+        Err("expected a URL such as postgres://user@host/name")
+    }
 }
 
 fn default_connections() -> u32 {

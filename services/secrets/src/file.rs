@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions, Permissions},
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{Error, Result};
 
 /// More than any secret id, token or certificate bundle needs.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// The file's text without surrounding white space.
 ///
@@ -44,11 +44,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<SecretString> {
 
 /// The file's text, up to a limit.
 pub(crate) fn read(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-        .map_err(problem(path))?;
-    Ok(text)
+    berth_input::file::text(path, MAX_BYTES).map_err(problem(path))
 }
 
 /// Writes `text` to a file that only its owner can read, in one step: a crash

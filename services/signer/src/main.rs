@@ -117,7 +117,7 @@ fn main() -> ExitCode {
     {
         return ExitCode::FAILURE;
     }
-    if let Err(problem) = berth_process::arguments::check(std::env::args_os()) {
+    if let Err(problem) = berth_input::arguments::check(std::env::args_os()) {
         eprintln!("error: {problem}");
         return ExitCode::from(2);
     }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use berth_input::file;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -23,21 +24,18 @@ pub const DEFAULT_PATH: &str = "/etc/berth/agent.toml";
 
 const MAX_FILE: usize = 256 * 1024;
 const MAX_PROBES: usize = 64;
+/// Longest text of the file that is repeated in a message, in characters.
+const MAX_SAID: usize = 300;
 
 /// Why a configuration was refused. Each message names the field.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error("cannot be read: {0}")]
+    Read(std::io::Error),
     /// The text is not the format.
     #[error("{0}")]
-    Syntax(#[from] toml::de::Error),
+    Syntax(String),
     /// A value is out of its bounds.
     #[error("{field}: {problem}")]
     Value {
@@ -139,10 +137,7 @@ impl Config {
     /// # Errors
     /// When it cannot be read or says something that this agent does not accept.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = file::text(path, MAX_FILE).map_err(ConfigError::Read)?;
         Self::parse(&text)
     }
 
@@ -152,7 +147,7 @@ impl Config {
     /// When it says something that this agent does not accept.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         ensure(text.len() <= MAX_FILE, "file", "is longer than 256 KiB")?;
-        let config: Self = toml::from_str(text)?;
+        let config: Self = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         config.check()?;
         Ok(config)
     }
@@ -232,12 +227,28 @@ impl Config {
     }
 }
 
+/// What the text breaks off with, and in which line, without the line itself.
+fn syntax(text: &str, error: &toml::de::Error) -> ConfigError {
+    let problem = plain(error.message());
+    let before = error.span().and_then(|span| text.get(..span.start));
+    ConfigError::Syntax(match before {
+        Some(before) => format!("line {}: {problem}", before.matches('\n').count() + 1),
+        None => problem,
+    })
+}
+
+/// Text of a file, fit for one line of a message.
+fn plain(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(MAX_SAID).collect()
+}
+
 fn ensure(holds: bool, field: &str, problem: &str) -> Result<(), ConfigError> {
     if holds {
         return Ok(());
     }
     Err(ConfigError::Value {
-        field: field.to_owned(),
+        field: plain(field),
         problem: problem.to_owned(),
     })
 }
@@ -299,6 +310,37 @@ mod tests {
         ] {
             let message = problem(&text.replacen(from, to, 1));
             assert!(message.contains("signer.endpoints"), "{message}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_told_in_one_short_line_with_its_place() {
+        let line = |text: &str| GOLDEN[..GOLDEN.find(text).unwrap()].matches('\n').count() + 1;
+        let (schema, node) = (line("schema = 1"), line("[node]") + 1);
+        let long = "x".repeat(100_000);
+        let (gpu, disk) = ("name = \"gpu\"", "name = \"disk\"");
+        let moves = "name = \"\\u001b[2J\"";
+        for (text, says) in [
+            (
+                GOLDEN.replacen("schema = 1", "schema = ", 1),
+                &*format!("line {schema}: "),
+            ),
+            (
+                GOLDEN.replacen("[node]", &format!("[node]\n{long} = 1"), 1),
+                &format!("line {node}: "),
+            ),
+            (
+                GOLDEN.replacen(gpu, &format!("name = \"{long}\""), 1),
+                "xxx",
+            ),
+            (
+                GOLDEN.replacen(gpu, moves, 1).replacen(disk, moves, 1),
+                "two probes",
+            ),
+        ] {
+            let problem = problem(&text);
+            assert!(problem.contains(says) && problem.len() < 1024, "{problem}");
+            assert!(!problem.contains(char::is_control), "{problem:?}");
         }
     }
 

@@ -13,3 +13,4 @@ mod held;
 mod hostile;
 mod program;
 mod signer;
+mod words;

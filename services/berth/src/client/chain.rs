@@ -3,7 +3,8 @@
 use super::context::{Authed, ContextArgs};
 use super::output::{OutputArgs, fields, table, time, word};
 use super::{registry, request_id};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
+use berth_input::file;
 use berth_proto::provisioning::v1::provisioning_service_client::ProvisioningServiceClient;
 use berth_proto::provisioning::v1::{self as pb, Chain};
 use berth_provisioner::chain::{BootstrapChange, ChainEntry, pin, with_bootstrap};
@@ -11,10 +12,13 @@ use clap::{Args, Subcommand};
 use comfy_table::Table;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Largest genesis that is registered.
-const MAX_GENESIS: u64 = 3 << 20;
+const MAX_GENESIS: usize = 3 << 20;
+/// Longest file that is read whole, in bytes; an entry has at most 256 KiB.
+const MAX_FILE: usize = 1 << 20;
 
 /// What can be done with chains.
 #[derive(Debug, Subcommand)]
@@ -118,8 +122,8 @@ fn connect(context: &ContextArgs) -> anyhow::Result<Client> {
 }
 
 fn read(file: &Path) -> anyhow::Result<(String, ChainEntry)> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = file::text(file, MAX_FILE)
+        .with_context(|| format!("cannot read the entry {}", file.display()))?;
     let entry = ChainEntry::parse(&text)
         .map_err(|problems| anyhow::anyhow!("{} is not valid:\n{problems}", file.display()))?;
     Ok((text, entry))
@@ -258,15 +262,16 @@ async fn register(client: &mut Client, arguments: Register) -> anyhow::Result<()
 }
 
 fn read_genesis(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let size = std::fs::metadata(path)
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .len();
-    ensure!(
-        size <= MAX_GENESIS,
-        "{} has {size} bytes; at most {MAX_GENESIS} can be registered, use a `url` instead",
-        path.display()
-    );
-    Ok(std::fs::read(path)?)
+    file::bytes(path, MAX_GENESIS).map_err(|error| {
+        let path = path.display();
+        if error.kind() == ErrorKind::FileTooLarge {
+            let remedy = "use a `url` instead";
+            return anyhow!(
+                "{path} has more than the {MAX_GENESIS} bytes that can be registered; {remedy}"
+            );
+        }
+        anyhow!("cannot read the genesis {path}: {error}")
+    })
 }
 
 /// The genesis that lies beside the entry, when it says so itself.
@@ -283,9 +288,12 @@ fn beside(file: &Path, entry: &ChainEntry) -> anyhow::Result<Option<Vec<u8>>> {
 /// The digest of an image that was built here.
 fn layout_digest(layout: &Path) -> anyhow::Result<String> {
     let index = layout.join("index.json");
-    let text = std::fs::read_to_string(&index)
-        .with_context(|| format!("{} is not there; run `make images` first", index.display()))?;
-    let index: serde_json::Value = serde_json::from_str(&text)?;
+    let text = file::text(&index, MAX_FILE).with_context(|| {
+        let index = index.display();
+        format!("cannot read {index}; `make images` makes it")
+    })?;
+    let read: serde_json::Result<serde_json::Value> = serde_json::from_str(&text);
+    let index = read.with_context(|| format!("{} is not JSON", index.display()))?;
     match index["manifests"].as_array().map(Vec::as_slice) {
         Some([manifest]) => Ok(manifest["digest"]
             .as_str()

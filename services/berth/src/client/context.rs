@@ -1,12 +1,13 @@
 //! Where Berth is and who asks: from `--context FILE`, or from the environment.
 
 use anyhow::Context as _;
+use berth_input::file;
 use berth_runtime::config::MAX_FILE;
 use clap::Args;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::service::Interceptor;
@@ -71,10 +72,10 @@ impl ContextArgs {
     pub(crate) fn load(&self) -> anyhow::Result<Context> {
         let file: Option<Context> = match &self.context {
             Some(path) => {
-                let text = read(path)
+                let text = file::text(path, MAX_FILE)
                     .with_context(|| format!("cannot read the context {}", path.display()))?;
-                let context = toml::from_str(&text)
-                    .with_context(|| format!("{} is not a context", path.display()))?;
+                let context =
+                    parse(&text).with_context(|| format!("{} is not a context", path.display()))?;
                 Some(context)
             }
             None => None,
@@ -102,16 +103,14 @@ impl ContextArgs {
     }
 }
 
-/// The text of a file that is no longer than a configuration may be. It may be a
-/// pipe, whose length nobody knows before.
-fn read(path: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)?;
-    let fits = u64::try_from(text.len()).is_ok_and(|length| length <= MAX_FILE);
-    anyhow::ensure!(fits, "it is longer than {MAX_FILE} bytes");
-    Ok(text)
+/// What a context says. A problem is told by its place and never with the line,
+/// in which the token may stand.
+fn parse(text: &str) -> anyhow::Result<Context> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.unwrap_or_default().matches('\n').count() + 1;
+        anyhow::anyhow!("line {line}: {}", error.message())
+    })
 }
 
 /// Adds the token to every call.
@@ -135,8 +134,15 @@ impl Context {
     pub(crate) fn channel(&self) -> anyhow::Result<Authed> {
         let mut tls = ClientTlsConfig::new().with_enabled_roots();
         if let Some(path) = &self.ca_file {
-            let pem = std::fs::read(path)
+            let pem = file::bytes(path, MAX_FILE)
                 .with_context(|| format!("cannot read the authority {}", path.display()))?;
+            // What is none would be left out, and every gateway be a stranger's.
+            let first = CertificateDer::pem_slice_iter(&pem).next();
+            anyhow::ensure!(
+                first.is_some_and(|first| first.is_ok()),
+                "the authority {} holds no certificate in PEM",
+                path.display()
+            );
             tls = tls.ca_certificate(Certificate::from_pem(pem));
         }
         let channel = Endpoint::from_shared(self.endpoint.clone())
@@ -162,11 +168,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_context_that_is_none_is_told_by_its_line_and_never_with_the_token() {
+        for (text, says) in [
+            ("endpoint = \"x\"\ntoken = sesame", "line 2"),
+            ("token = [\"sesame\"]\nendpoint = \"x\"", "line 1"),
+            ("token = \"sesame\"\nendpoint = \"x\"\nwish = 1", "line 3"),
+            ("token = \"sesame\"", "endpoint"),
+        ] {
+            let said = format!("{:#}", parse(text).unwrap_err());
+            assert!(said.contains(says) && !said.contains("sesame"), "{said}");
+        }
+    }
+
+    #[test]
     fn a_context_without_an_end_or_longer_than_its_limit_is_named_and_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("context.toml");
         let sound = "endpoint = \"https://127.0.0.1:1\"\ntoken = \"t\"\n#";
-        let fill = usize::try_from(MAX_FILE).unwrap() - sound.len();
+        let fill = MAX_FILE - sound.len();
         let text = format!("{sound}{}", "x".repeat(fill));
         std::fs::write(&path, &text).unwrap();
         assert_eq!(ContextArgs::from_file(&path).load().unwrap().token, "t");

@@ -4,15 +4,15 @@
 //! with the history of years go through, and a key gets no more than its own.
 
 use super::typed;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Longest file that is read into memory.
-const MAX_FILE: u64 = 256 << 20;
+const MAX_FILE: usize = 256 << 20;
 /// The one version of the format.
 const VERSION: &str = "5";
 
@@ -63,14 +63,14 @@ struct Vote {
 impl Interchange {
     /// Reads a file.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let cannot = || format!("cannot read {}", path.display());
-        let size = fs::metadata(path).with_context(cannot)?.len();
-        ensure!(
-            size <= MAX_FILE,
-            "{} is longer than 256 MiB; write a minified one with the old client",
-            path.display()
-        );
-        let text = fs::read(path).with_context(cannot)?;
+        let text = berth_input::file::bytes(path, MAX_FILE).map_err(|error| {
+            let path = path.display();
+            if error.kind() == ErrorKind::FileTooLarge {
+                let remedy = "write a minified one with the old client";
+                return anyhow!("{path} is longer than 256 MiB; {remedy}");
+            }
+            anyhow!("cannot read {path}: {error}")
+        })?;
         Self::parse(&text)
             .with_context(|| format!("{} is not an interchange (EIP-3076)", path.display()))
     }

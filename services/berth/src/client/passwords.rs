@@ -2,8 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use secrecy::SecretString;
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -66,20 +65,13 @@ fn password(path: &Path) -> anyhow::Result<SecretString> {
 
 /// What is in a file, or nothing where it is longer.
 pub(super) fn text(path: &Path, most: usize) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let mut file = File::open(path)?;
     // Sized beforehand, as a buffer that grows leaves copies behind.
-    let mut text = Zeroizing::new(vec![0; most + 1]);
-    let mut length = 0;
-    while length < text.len() {
-        match file.read(&mut text[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    let mut text = Zeroizing::new(Vec::with_capacity(most + 1));
+    match berth_input::file::append(path, most, &mut text) {
+        Ok(()) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => Ok(None),
+        Err(error) => Err(error),
     }
-    text.truncate(length);
-    Ok((length <= most).then_some(text))
 }
 
 #[cfg(test)]

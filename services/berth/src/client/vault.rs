@@ -10,6 +10,9 @@ use clap::{Args, Subcommand};
 use secrecy::SecretString;
 use std::path::PathBuf;
 
+/// Longest file with a token, in bytes.
+const MAX_TOKEN: usize = 64 << 10;
+
 /// What can be done with Vault.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -73,8 +76,8 @@ pub(crate) struct Check {
 impl Server {
     fn admin(&self) -> anyhow::Result<AdminVault> {
         let token = match (&self.token_file, &self.token) {
-            (Some(path), _) => std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))?
+            (Some(path), _) => berth_input::file::text(path, MAX_TOKEN)
+                .with_context(|| format!("cannot read the token {}", path.display()))?
                 .trim()
                 .to_owned(),
             (None, Some(token)) => token.clone(),

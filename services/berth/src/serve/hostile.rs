@@ -6,7 +6,10 @@ mod configurations;
 
 use super::config::{Config, DEFAULTS};
 use super::{Role, check};
-use configurations::{a_file_that_is_none_is_named, an_unknown_key_is_named, given, keys, problem};
+use configurations::{
+    a_file_that_is_none_is_named, a_pipe_is_a_file, an_unknown_key_is_named,
+    another_database_is_refused, given, keys, problem,
+};
 use std::path::Path;
 
 /// How a role reads its file.
@@ -76,6 +79,20 @@ fn an_unknown_key_is_named_with_those_that_there_are() {
 }
 
 #[test]
+fn a_database_that_is_no_postgres_is_named_and_no_password_told() {
+    for role in Role::ALL {
+        let read = read(role);
+        let key = format!("{role}.database.url");
+        for url in ["postgres:///b", "postgresql://a:hunter2@db:5432/b"] {
+            let line = format!("{key} = \"{url}\"");
+            assert_eq!(given(&read, line.as_bytes()), Ok(()), "{line}");
+        }
+        another_database_is_refused(&read, &key);
+    }
+}
+
+#[test]
 fn a_file_that_is_none_is_named_with_the_line_where_it_breaks_off() {
     a_file_that_is_none_is_named(&read(Role::Leasing));
+    a_pipe_is_a_file(&read(Role::Leasing));
 }

@@ -97,14 +97,14 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<()> {
 fn check(role: Role, loaded: &Loaded) -> anyhow::Result<()> {
     let name = role.name();
     loaded.check_numbers(&[name, "telemetry", "vault", "peers"])?;
-    match role {
-        Role::Inventory => loaded.section::<berth_inventory::Config>(name).map(drop),
-        Role::Leasing => loaded.section::<berth_leasing::Config>(name).map(drop),
-        Role::Monitoring => loaded.section::<berth_monitoring::Config>(name).map(drop),
-        Role::Gateway => loaded.section::<berth_gateway::Config>(name).map(drop),
-        Role::Provisioning => loaded.section::<berth_provisioning::Config>(name).map(drop),
-    }?;
-    Ok(())
+    let database = match role {
+        Role::Inventory => loaded.section::<berth_inventory::Config>(name)?.database,
+        Role::Leasing => loaded.section::<berth_leasing::Config>(name)?.database,
+        Role::Monitoring => loaded.section::<berth_monitoring::Config>(name)?.database,
+        Role::Gateway => loaded.section::<berth_gateway::Config>(name)?.database,
+        Role::Provisioning => loaded.section::<berth_provisioning::Config>(name)?.database,
+    };
+    Ok(database.check(name)?)
 }
 
 async fn service(role: Role, config: &Config, loaded: &Loaded) -> anyhow::Result<()> {

@@ -3,6 +3,8 @@
 //! tests of several crates with `#[path]`.
 
 use serde_json::Value;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -119,7 +121,7 @@ pub(crate) fn a_file_that_is_none_is_named(read: Read<'_>) {
         (&format!("x = {}", "[".repeat(100_000)), "line 1"),
         (
             &format!("# {}", "x".repeat(2 << 20)),
-            "at most 1048576 bytes",
+            "longer than 1048576 bytes",
         ),
     ] {
         let problem = problem(read, text);
@@ -137,5 +139,62 @@ pub(crate) fn a_file_that_is_none_is_named(read: Read<'_>) {
         let problem = read(&path).unwrap_err();
         assert!(problem.contains(&*path.to_string_lossy()), "{problem}");
     }
-    assert!(given(read, b"\xff\xfe").is_err());
+    let problem = given(read, b"\xff\xfe").unwrap_err();
+    assert!(
+        problem.contains("given.toml") && problem.contains("not UTF-8"),
+        "{problem}"
+    );
+}
+
+/// Sees that a file may come through a pipe, with the same limit.
+pub(crate) fn a_pipe_is_a_file(read: Read<'_>) {
+    let through = |text: &str| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+        std::thread::scope(|scope| {
+            // It ends early where less is read than it has.
+            scope.spawn(move || writer.write_all(text.as_bytes()).ok());
+            let said = read(Path::new(&path));
+            drop(reader);
+            said
+        })
+    };
+    assert_eq!(through("[telemetry]\nlevel = \"info\""), Ok(()));
+    for (text, says) in [
+        ("[telemetry]\nlevel = ", "line 2"),
+        (&"# x\n".repeat(1 << 20), "longer than 1048576 bytes"),
+        ("", "nothing came through this pipe"),
+    ] {
+        let problem = through(text).unwrap_err();
+        assert!(problem.contains(says), "{problem}");
+    }
+}
+
+/// Sees that the URL of another database is refused, by its key and without it.
+pub(crate) fn another_database_is_refused(read: Read<'_>, key: &str) {
+    for url in [
+        "",
+        "berth",
+        "mysql://a:hunter2@db/b",
+        "postgres:a:hunter2@db/b",
+        "postgres://a:hunter2@db:port/b",
+    ] {
+        let problem = problem(read, &format!("{key} = \"{url}\""));
+        assert!(
+            problem.contains(key) && problem.contains("postgres://user@host/name"),
+            "{url}: {problem}"
+        );
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+    let table = key.trim_end_matches(".url");
+    for value in ["", ".max_connections"] {
+        let problem = problem(
+            read,
+            &format!("{table}{value} = \"a:hunter2@\\\", expected\""),
+        );
+        assert!(
+            problem.contains("a text, expected") && !problem.contains("hunter2"),
+            "{problem}"
+        );
+    }
 }

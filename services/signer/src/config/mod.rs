@@ -4,11 +4,10 @@
 mod hostile;
 
 use berth_process::VaultSection;
-use berth_runtime::config::{self, ConfigError};
-use berth_runtime::pg::{self, DatabaseConfig};
+use berth_runtime::config::{self, ConfigError, Loaded};
+use berth_runtime::pg::DatabaseConfig;
 use berth_runtime::platform::Peers;
 use berth_runtime::telemetry::TelemetryConfig;
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -50,15 +49,7 @@ impl Config {
             let problem = "is `listen` too: services and placements have one each";
             return Err(ConfigError::key("signer.duty_listen", problem));
         }
-        let url = self.database.url.expose_secret();
-        let ours = ["postgres://", "postgresql://"];
-        if !ours.iter().any(|scheme| url.starts_with(scheme))
-            || pg::options(&self.database).is_err()
-        {
-            let problem = "expected a URL such as postgres://user@host/name";
-            return Err(ConfigError::key("signer.database.url", problem));
-        }
-        Ok(())
+        self.database.check("signer")
     }
 }
 
@@ -68,7 +59,15 @@ impl Config {
 ///
 /// [`ConfigError`] naming the file, or the key that is missing, unknown or wrong.
 pub fn load(file: Option<&Path>) -> Result<File, ConfigError> {
-    let loaded = config::read(DEFAULTS, file)?;
+    checked(&config::read(DEFAULTS, file)?)
+}
+
+/// What was read, when it can be meant.
+///
+/// # Errors
+///
+/// [`ConfigError`] naming the key that is missing, unknown or wrong.
+pub fn checked(loaded: &Loaded) -> Result<File, ConfigError> {
     let file: File = loaded.whole()?;
     loaded.check_numbers(&["telemetry", "vault", "peers", "signer"])?;
     file.signer.check()?;

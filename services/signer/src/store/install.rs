@@ -16,9 +16,10 @@ const MONTHS: i32 = 36;
 ///
 /// # Errors
 ///
-/// [`Error::Precondition`] when the role is none that may serve, those of the
-/// database.
+/// [`Error::Invalid`] for the URL of another database, [`Error::Precondition`] when
+/// the role is none that may serve, those of the database.
 pub async fn install(owner: &SecretString, role: &str) -> Result<()> {
+    pg::check_url(owner).map_err(|problem| Error::invalid("--database-url", problem))?;
     // Without the limits of a session that serves: a migration may take long.
     let options = PgConnectOptions::from_str(owner.expose_secret()).map_err(Error::internal)?;
     let mut conn = options.connect().await.map_err(pg::error)?;

@@ -143,6 +143,20 @@ fn a_word_that_no_command_line_may_hold_is_refused_and_its_argument_named() {
     );
 }
 
+#[test]
+fn another_database_than_postgres_is_refused_by_its_argument_and_no_password_told() {
+    let url = "mysql://owner:hunter2@db/berth_signer";
+    let words = ["migrate", "--database-url", url, "--grant-to", SERVING];
+    let ended = signer(&words).output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("--database-url") && said.contains("postgres://user@host/name"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
 /// Something that receives the log of a server, as a standby does.
 struct Standby(Child);
 

@@ -1,6 +1,7 @@
 //! What no word of a command line may hold, whatever it means, refused before it
 //! is looked at: characters that move a terminal, and texts that nobody types.
 
+use berth_core::is_control;
 use std::ffi::OsString;
 
 /// Longest word, in bytes.
@@ -34,14 +35,12 @@ pub fn check(words: impl Iterator<Item = OsString>) -> Result<(), String> {
 }
 
 fn problem(text: Option<&str>) -> Option<&'static str> {
-    // They turn the direction of writing, so that a text reads as another.
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let Some(text) = text else {
         return Some("is not UTF-8");
     };
     if text.len() > MOST {
         Some("is longer than 65,536 bytes")
-    } else if text.chars().any(|c| c.is_control() || turns(c)) {
+    } else if text.chars().any(is_control) {
         Some("holds control characters")
     } else {
         None
