@@ -6,10 +6,11 @@ use berth_core::AccountId;
 use berth_runtime::clients;
 use berth_runtime::identity::Identity;
 use berth_runtime::schema::ACCESS;
+use berth_tests::Berth;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use tonic::transport::Channel;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
 /// A way to every rpc, as the first caller that it names.
@@ -69,4 +70,30 @@ impl Ways {
         let first = answers.into_inner().message().await?;
         first.ok_or_else(|| Status::unknown("the answer is empty"))
     }
+}
+
+/// Calls as a client does.
+pub(super) async fn through_the_gateway(
+    berth: &Berth,
+    path: &'static str,
+    message: Vec<u8>,
+) -> Result<Vec<u8>, Status> {
+    let context = fs::read_to_string(berth.context()).unwrap();
+    let context: toml::Table = context.parse().expect("the context is TOML");
+    let value = |key: &str| context[key].as_str().expect("a text").to_owned();
+    let authority = Certificate::from_pem(fs::read(value("ca_file")).unwrap());
+    let tls = ClientTlsConfig::new().ca_certificate(authority);
+    let endpoint = Endpoint::from_shared(value("endpoint")).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
+    let mut request = Request::new(message);
+    let bearer = format!("Bearer {}", value("token"));
+    let metadata = request.metadata_mut();
+    metadata.insert("authorization", bearer.parse().expect("a token is ASCII"));
+    let mut grpc = tonic::client::Grpc::new(channel);
+    let ready = grpc.ready().await;
+    ready.map_err(|error| Status::from_error(error.into()))?;
+    let answer = grpc
+        .unary(request, path.parse().expect("a path"), Raw)
+        .await?;
+    Ok(answer.into_inner())
 }

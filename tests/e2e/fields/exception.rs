@@ -6,7 +6,7 @@ use tonic::Code;
 /// What happens instead of a refusal that names the field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Instead {
-    /// It is taken; it is not sent here, where nothing may change.
+    /// It is taken; it is sent once things may change.
     Taken,
     /// It is refused with this code.
     Refused(Code),

@@ -75,17 +75,12 @@ pub(super) const ALL: &[Exception] = &[
         Code::FailedPrecondition,
         "inventory knows leases by what they hold",
     ),
-    taken(
-        "FleetService/ReserveMachine",
-        "max_price_per_hour",
-        &[Missing],
-        "an offer has its price",
-    ),
-    taken(
+    refused(
         "FleetService/ReserveMachine",
         "offer_id",
         &[Missing],
-        "the cheapest that fits",
+        Code::InvalidArgument,
+        "`max_price_per_hour` is named: one of them is needed",
     ),
     taken(
         "*",
@@ -126,8 +121,15 @@ pub(super) const ALL: &[Exception] = &[
     taken(
         "FleetService/Record*",
         "problem",
-        &[Missing, Long, Control],
+        &[Long, Control],
         "cut: it quotes a machine",
+    ),
+    refused(
+        "FleetService/RecordVerification",
+        "problem",
+        &[Missing],
+        Code::InvalidArgument,
+        "`facts` is named: one of them is needed",
     ),
     taken(
         "FleetService/RecordWipe",
@@ -180,17 +182,18 @@ pub(super) const ALL: &[Exception] = &[
         &[Huge],
         "no machine has so many, and that is the answer",
     ),
-    taken(
+    refused(
         "LeasingService/CreateLease",
-        "spec.max_price_per_hour*",
+        "spec.offer_id",
         &[Missing],
-        "an offer has its price",
+        Code::InvalidArgument,
+        "`spec.max_price_per_hour` is named: one of them is needed",
     ),
     taken(
         "LeasingService/CreateLease",
         "spec.offer_id",
-        &[Missing, Foreign, Unknown],
-        "the cheapest that fits; offers are for everybody; a closed lease says what was not there",
+        &[Foreign, Unknown],
+        "offers are for everybody; a closed lease says what was not there",
     ),
     taken(
         "LeasingService/CreditAccount",
@@ -289,7 +292,8 @@ pub(super) const ALL: &[Exception] = &[
         "ProvisioningService/LaunchNode",
         "spec.source.*",
         &[Missing, Unknown, Foreign],
-        "one of them is enough; whether it can be had shows while the node is placed",
+        "whether it can be had shows while the node is placed; `spec.source` is named where \
+         there are two of them or none",
     ),
     taken(
         "ProvisioningService/UpdateNode",
@@ -314,12 +318,6 @@ pub(super) const ALL: &[Exception] = &[
         "after_sequence",
         &[Zero, Huge],
         "from the start; never",
-    ),
-    taken(
-        "ProvisioningService/RegisterChain",
-        "files",
-        &[Missing],
-        "not every chain has any",
     ),
     refused(
         "ProvisioningService/StreamNodeLogs",
