@@ -38,6 +38,7 @@ fn nodes_outlast_what_happens_to_their_machines() {
     berth.row("a machine loses its power", the_power_is_cut);
     berth.row("a machine comes back with less memory", memory_is_gone);
     berth.row("dockerd is restarted", dockerd_restarts);
+    berth.row("somebody changes what runs", somebody_changes_what_runs);
     berth.row("the way is slow and loses packets", the_way_is_slow);
     berth.row("a port is taken", a_port_is_taken);
     // Late: peers that still hold the silent connection refuse a new one for
@@ -246,6 +247,53 @@ fn dockerd_restarts(berth: &Berth) {
     owner(&machine_of(berth, NORTH), again);
     runs(berth, NORTH);
     assert_eq!(Standing::of(berth, NORTH), before, "all of it is adopted");
+}
+
+/// What can be put right while the node runs is; for a file it starts anew.
+fn somebody_changes_what_runs(berth: &Berth) {
+    let before = Standing::of(berth, NORTH);
+    let machine = machine_of(berth, NORTH);
+    let limits = "docker inspect --format '{{.Name}} {{.HostConfig.Memory}} \
+                  {{.HostConfig.PidsLimit}}' $(docker ps -q) | sort";
+    let limits = || machine.run(&["sh", "-c", limits]).unwrap();
+    let was = limits();
+    owner(
+        &machine,
+        "docker update --memory 3g --memory-swap 3g --pids-limit 600 $(docker ps -q) >/dev/null
+        PATH=$PATH:/usr/sbin:/sbin nft delete table inet berth",
+    );
+    eventually("limits and firewall are right again", NOTICED, || {
+        let sight = Sight::of(&machine);
+        let now = limits();
+        if sight.firewall && now == was {
+            Ok(())
+        } else {
+            Err(format!("{sight:?} {now}"))
+        }
+    });
+    runs(berth, NORTH);
+    assert_eq!(Standing::of(berth, NORTH), before, "it ran meanwhile");
+
+    let watch = berth.watch(NORTH);
+    owner(
+        &machine,
+        "for file in $(find /var/lib/berth -name '*.toml'); do echo '# by hand' >> $file; done
+        grep -rq '# by hand' /var/lib/berth",
+    );
+    watch.wait_for("the change is told", NOTICED, |event| {
+        event.step == "drift"
+            && event
+                .message
+                .ends_with("starting the node anew under the next fence")
+    });
+    runs(berth, NORTH);
+    let after = Standing::of(berth, NORTH);
+    assert_eq!(after.machine, before.machine);
+    assert_ne!(
+        (after.fence, after.containers),
+        (before.fence, before.containers)
+    );
+    owner(&machine, "! grep -rq '# by hand' /var/lib/berth");
 }
 
 /// One cable is out, the other loses everything: the same to us, another error

@@ -7,6 +7,7 @@ mod machines;
 mod pause;
 mod sealed;
 mod steps;
+mod twice;
 
 use berth_rig::Machine;
 use berth_tests::{Berth, Event, Sight};

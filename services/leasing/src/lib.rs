@@ -25,6 +25,7 @@ mod inventory;
 mod life;
 pub mod outbox;
 pub mod reconcile;
+pub mod same_vault;
 pub mod store;
 
 pub use config::{Config, WebhookConfig};
@@ -54,8 +55,9 @@ pub async fn start(
     vault: Vault,
     tasks: &mut Tasks,
 ) -> Result<()> {
-    let outbox = Outbox::new(vault, &config.webhooks)?;
     let db = pg::connect(&config.database, &store::MIGRATIONS).await?;
+    same_vault::check(&db, &vault).await?;
+    let outbox = Outbox::new(vault, &config.webhooks)?;
     let listener = server::bind(config.listen).await?;
     let inventory = Inventory::new(platform.inventory());
 

@@ -31,6 +31,13 @@ impl SecretPath {
         let webhook = segment("webhook id", webhook_id)?;
         Ok(Self(format!("webhooks/{webhook}")))
     }
+
+    /// The path of the id that leasing's database has, too. It stands where leasing
+    /// keeps what it has of webhooks, none of which is called so.
+    #[must_use]
+    pub fn leasing_database() -> Self {
+        Self("webhooks/database".to_owned())
+    }
 }
 
 impl fmt::Display for SecretPath {

@@ -6,6 +6,7 @@ pub mod forecast;
 pub mod leases;
 pub mod ledger;
 mod row;
+pub mod vault;
 pub mod webhooks;
 
 /// Applied at start-up and by every test.

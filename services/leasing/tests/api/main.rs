@@ -11,6 +11,7 @@ mod ledger;
 mod life;
 mod pki;
 mod receiver;
+mod same_vault;
 mod vault;
 mod warnings;
 mod webhooks;
