@@ -227,11 +227,13 @@ async fn taken_as_said(
 
 /// Whether a status says that nothing is wrong with the request itself.
 fn is_of_state(status: &Status, kind: Kind) -> bool {
-    match status.code() {
-        Code::FailedPrecondition | Code::ResourceExhausted | Code::AlreadyExists => true,
-        Code::NotFound => matches!(kind, Kind::Unknown | Kind::Foreign),
-        _ => false,
-    }
+    let of_state = [
+        Code::FailedPrecondition,
+        Code::ResourceExhausted,
+        Code::AlreadyExists,
+    ];
+    let unseen = status.code() == Code::NotFound && matches!(kind, Kind::Unknown | Kind::Foreign);
+    unseen || of_state.contains(&status.code())
 }
 
 fn is_unread(field: &str) -> bool {
