@@ -26,9 +26,9 @@ use crate::row::{Row, Step, load_average};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// How many reserve at once, as many as two replicas of leasing at most, and what
-/// their rows are called.
-const CLIENTS: [(usize, [&str; 3]); 2] = [
+/// How many reserve at once, and what their rows are called. A replica of leasing
+/// reserves for sixteen at most.
+const CLIENTS: [(usize, [&str; 3]); 3] = [
     (
         8,
         [
@@ -43,6 +43,14 @@ const CLIENTS: [(usize, [&str; 3]); 2] = [
             "reservations, 100,000 machines, 32 clients",
             "beside the naive query, 32 clients",
             "request to answer, 32 clients, p99",
+        ],
+    ),
+    (
+        64,
+        [
+            "reservations, 100,000 machines, 64 clients",
+            "beside the naive query, 64 clients",
+            "request to answer, 64 clients, p99",
         ],
     ),
 ];
